@@ -1,0 +1,20 @@
+//! The nouns of the trade: frames, predictions, observations, decisions, events.
+//!
+//! Everything else in Portero speaks in these types. Their constructors keep what the rest relies on: a
+//! [`Score`] is finite and within 0..=1, a [`Frame`] holds exactly `width * height * 3` bytes, a name is fit
+//! for a topic, a file name and a log line.
+//!
+//! This room must not do I/O, must not read a clock, and derives no `Serialize`: wire forms live in
+//! `notify`, row forms in `store`.
+
+mod decision;
+mod frame;
+mod geometry;
+mod name;
+mod stamp;
+
+pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
+pub use frame::{Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score};
+pub use geometry::{NormRect, PixelRect, Zone, ZoneError};
+pub use name::{BadName, CameraId, DoorId, EventId, FrameSeq, Label, ModelId, RuleId, ScheduleId, ZoneId};
+pub use stamp::Stamp;

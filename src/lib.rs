@@ -1,0 +1,40 @@
+//! Portero: camera frames in, decisions out.
+//!
+//! A long-running daemon for small Linux machines. It classifies camera frames with a quantised MobileNetV3 and
+//! lets rules decide: authorise (open a door), alert (MQTT) or log (SQLite). Everything runs on the device.
+//!
+//! # Principles
+//! 1. Frames may be dropped, decisions never; every loss is counted.
+//! 2. Nothing is authorised that was not first committed, and a stale decision is no decision.
+//! 3. Rules read no clock and do no I/O, so what was recorded can be replayed.
+//! 4. An alert is delivered when the broker has acknowledged it, and not before.
+//! 5. A door command never waits in a queue.
+//!
+//! # Rooms
+//! | room | job |
+//! |---|---|
+//! | [`domain`] | the nouns; no I/O |
+//! | [`clock`], [`shutdown`], [`slots`] | time, the request to stop, the newest look of each camera |
+//! | [`capture`] | cameras, files, folders and child processes to frames |
+//! | [`watch`] | what in a frame is worth a look |
+//! | [`infer`] | looks to predictions, through tract |
+//! | [`rules`] | predictions to decisions; pure |
+//! | [`store`] | the SQLite file: events, outbox, retention |
+//! | [`doors`] | what a grant does |
+//! | [`notify`] | MQTT and Home Assistant |
+//! | [`config`] | the TOML file to checked settings |
+//! | [`daemon`] | the topology: the only place with threads |
+
+pub mod capture;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod domain;
+pub mod doors;
+pub mod infer;
+pub mod notify;
+pub mod rules;
+pub mod shutdown;
+pub mod slots;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,3 @@
+//! The command line: arguments, logging, exit codes.
+
+fn main() {}

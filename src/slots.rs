@@ -1,0 +1,204 @@
+//! The newest look of each camera, taken in fair turns.
+//!
+//! Between a camera and the workers there is one place per camera. A newer look replaces an older one, and the
+//! replacement is counted: a dropped frame is always a number somewhere. Workers take cameras in turn, so one
+//! busy camera cannot starve another, and at most one look per camera is in flight, so predictions reach the
+//! rules in the order of capture.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::Look;
+
+/// How many looks a camera's place has seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SlotCounts {
+    /// Looks put in.
+    pub put: u64,
+    /// Looks replaced by a newer one before a worker came.
+    pub evicted: u64,
+    /// Looks taken by a worker.
+    pub taken: u64,
+}
+
+#[derive(Default)]
+struct Place {
+    look: Option<Look>,
+    in_flight: bool,
+    counts: SlotCounts,
+}
+
+struct Table {
+    places: Vec<Place>,
+    /// The place whose turn is next.
+    turn: usize,
+    closed: bool,
+}
+
+/// One place per camera, shared by camera threads and workers. Cloning shares.
+#[derive(Clone)]
+pub struct Slots {
+    shared: Arc<(Mutex<Table>, Condvar)>,
+}
+
+/// A look in a worker's hands. While it lives, no other look of the same camera is handed out: drop it only
+/// after the predictions were passed on.
+pub struct Ticket {
+    /// The look to work on.
+    pub look: Look,
+    camera_index: usize,
+    slots: Slots,
+}
+
+impl Slots {
+    /// Empty places for `cameras` cameras, numbered from 0.
+    #[must_use]
+    pub fn new(cameras: usize) -> Self {
+        let places = (0..cameras).map(|_| Place::default()).collect();
+        let table = Table { places, turn: 0, closed: false };
+        Self { shared: Arc::new((Mutex::new(table), Condvar::new())) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts the newest look in camera `index`'s place. Returns whether an older one was evicted. Never blocks
+    /// on a worker; after [`Slots::close`] the look is dropped and counted as evicted.
+    pub fn put(&self, index: usize, look: Look) -> bool {
+        let mut table = self.table();
+        let closed = table.closed;
+        let Some(place) = table.places.get_mut(index) else { return false };
+        place.counts.put += 1;
+        let evicted = closed || place.look.is_some();
+        if evicted {
+            place.counts.evicted += 1;
+        }
+        if !closed {
+            place.look = Some(look);
+            drop(table);
+            self.shared.1.notify_one();
+        }
+        evicted
+    }
+
+    /// Blocks until a look is free to be worked on; `None` once the slots are closed and drained.
+    #[must_use]
+    pub fn take(&self) -> Option<Ticket> {
+        let mut table = self.table();
+        loop {
+            if let Some((camera_index, look)) = table.next_ready() {
+                return Some(Ticket { look, camera_index, slots: self.clone() });
+            }
+            if table.closed && table.places.iter().all(|p| p.look.is_none()) {
+                return None;
+            }
+            table = self.shared.1.wait(table).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// No more looks will come: workers drain what is there and then get `None`.
+    pub fn close(&self) {
+        self.table().closed = true;
+        self.shared.1.notify_all();
+    }
+
+    /// What camera `index`'s place has seen so far.
+    #[must_use]
+    pub fn counts(&self, index: usize) -> SlotCounts {
+        self.table().places.get(index).map(|p| p.counts).unwrap_or_default()
+    }
+}
+
+impl Table {
+    fn next_ready(&mut self) -> Option<(usize, Look)> {
+        let n = self.places.len();
+        let index = (0..n).map(|i| (self.turn + i) % n).find(|&i| {
+            let place = &self.places[i];
+            place.look.is_some() && !place.in_flight
+        })?;
+        self.turn = (index + 1) % n;
+        let place = &mut self.places[index];
+        place.in_flight = true;
+        place.counts.taken += 1;
+        place.look.take().map(|look| (index, look))
+    }
+}
+
+impl Ticket {
+    /// The number of the camera this look came from.
+    #[must_use]
+    pub fn camera_index(&self) -> usize {
+        self.camera_index
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.slots.table().places[self.camera_index].in_flight = false;
+        self.slots.shared.1.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Region, Stamp};
+
+    fn look(seq: u64) -> Look {
+        let at = FrameRef { seq: FrameSeq(seq), stamp: Stamp::new(seq, 0) };
+        let frame = Frame::new(CameraId::new("c").unwrap(), at, 1, 1, vec![0; 3]).unwrap();
+        Look { frame: Arc::new(frame), regions: vec![Region { zone: None, rect: NormRect::FULL }] }
+    }
+
+    fn seq(ticket: &Ticket) -> u64 {
+        ticket.look.frame.at().seq.0
+    }
+
+    #[test]
+    fn the_newest_look_wins_and_evictions_are_counted() {
+        let slots = Slots::new(1);
+        assert!(!slots.put(0, look(1)));
+        assert!(slots.put(0, look(2)));
+        assert!(slots.put(0, look(3)));
+        assert_eq!(seq(&slots.take().unwrap()), 3);
+        assert_eq!(slots.counts(0), SlotCounts { put: 3, evicted: 2, taken: 1 });
+    }
+
+    #[test]
+    fn a_busy_camera_does_not_starve_another() {
+        let slots = Slots::new(2);
+        slots.put(0, look(1));
+        slots.put(1, look(100));
+        let first = slots.take().unwrap();
+        assert_eq!(first.camera_index(), 0);
+        drop(first);
+        slots.put(0, look(2));
+        assert_eq!(slots.take().unwrap().camera_index(), 1);
+    }
+
+    #[test]
+    fn one_look_per_camera_is_in_flight() {
+        let slots = Slots::new(1);
+        slots.put(0, look(1));
+        let first = slots.take().unwrap();
+        slots.put(0, look(2));
+        let (sender, receiver) = crossbeam_channel::bounded(1);
+        std::thread::scope(|scope| {
+            let waiting = slots.clone();
+            scope.spawn(move || sender.send(seq(&waiting.take().unwrap())));
+            assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "second one handed out");
+            drop(first);
+            assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(5)), Ok(2));
+        });
+    }
+
+    #[test]
+    fn closing_drains_then_ends() {
+        let slots = Slots::new(1);
+        slots.put(0, look(1));
+        slots.close();
+        assert!(slots.take().is_some());
+        assert!(slots.take().is_none());
+        assert!(slots.put(0, look(2)), "a late look is counted as evicted");
+    }
+}
