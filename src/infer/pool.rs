@@ -1,0 +1,100 @@
+//! What a worker thread does: take a look, classify its regions, pass the predictions on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::Sender;
+use log::warn;
+
+use super::InferError;
+use crate::clock::Clock;
+use crate::domain::{Frame, Label, Look, ModelId, NormRect, Prediction, Score};
+use crate::slots::Slots;
+
+/// Says what a part of a picture shows. A trait because tests inject faults.
+pub trait Classifier: Send {
+    /// Labels with probabilities, most probable first, and whether the best is below the rejection threshold.
+    /// Blocks for the time of one inference.
+    ///
+    /// # Errors
+    /// [`InferError::Run`] when there is no answer; the look is then counted as failed.
+    fn classify(&mut self, frame: &Frame, rect: NormRect) -> Result<(Vec<(Label, Score)>, bool), InferError>;
+}
+
+/// A look with what the model said of each of its regions, in their order.
+#[derive(Debug)]
+pub struct Seen {
+    /// The picture: only the snapshot of an event is made of it.
+    pub frame: Arc<Frame>,
+    /// One per region.
+    pub predictions: Vec<Prediction>,
+}
+
+/// What all workers together have done.
+#[derive(Debug, Default)]
+pub struct PoolCounts {
+    /// Looks whose predictions were passed on.
+    pub looks: AtomicU64,
+    /// Regions classified.
+    pub inferences: AtomicU64,
+    /// Looks that failed.
+    pub failed: AtomicU64,
+    /// Wall time spent in preprocessing and inference, in microseconds.
+    pub busy_us: AtomicU64,
+}
+
+/// Runs until the slots are closed and drained, or nobody listens any more. Blocks while `out` is full: after
+/// the prediction nothing is dropped.
+pub fn run_worker(
+    slots: &Slots,
+    mut classifier: Box<dyn Classifier>,
+    model: &ModelId,
+    clock: &dyn Clock,
+    counts: &PoolCounts,
+    out: &Sender<Seen>,
+) {
+    while let Some(ticket) = slots.take() {
+        match predict(&ticket.look, classifier.as_mut(), model, clock) {
+            Ok(predictions) => {
+                let busy: u64 = predictions.iter().map(|p| p.latency.as_micros() as u64).sum();
+                counts.busy_us.fetch_add(busy, Ordering::Relaxed);
+                counts.inferences.fetch_add(predictions.len() as u64, Ordering::Relaxed);
+                counts.looks.fetch_add(1, Ordering::Relaxed);
+                let frame = Arc::clone(&ticket.look.frame);
+                if out.send(Seen { frame, predictions }).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                counts.failed.fetch_add(1, Ordering::Relaxed);
+                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                warn!("{:?} could not be classified: {error}: {cause}", ticket.look.frame);
+            }
+        }
+    }
+}
+
+fn predict(
+    look: &Look,
+    classifier: &mut dyn Classifier,
+    model: &ModelId,
+    clock: &dyn Clock,
+) -> Result<Vec<Prediction>, InferError> {
+    let frame = &look.frame;
+    look.regions
+        .iter()
+        .map(|region| {
+            let begun = clock.now();
+            let (top, rejected) = classifier.classify(frame, region.rect)?;
+            Ok(Prediction {
+                camera: frame.camera().clone(),
+                zone: region.zone.clone(),
+                frame: frame.at(),
+                model: model.clone(),
+                top,
+                rejected,
+                latency: clock.now().since(begun),
+            })
+        })
+        .collect()
+}
