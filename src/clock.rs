@@ -3,6 +3,7 @@
 //! Only this room reads the machine's clocks. Whoever needs the time is given a [`Clock`]; the rules engine is
 //! not even given that, it is told `now`.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -24,13 +25,22 @@ impl Clock for SystemClock {
     fn now(&self) -> Stamp {
         let mono = clock_gettime(ClockId::Monotonic);
         let wall = clock_gettime(ClockId::Realtime);
-        let mono_us = u64::try_from(mono.tv_sec).unwrap_or(0) * 1_000_000 + nanos_to_us(mono.tv_nsec).unsigned_abs();
+        let mono_us =
+            u64::try_from(mono.tv_sec).unwrap_or(0) * 1_000_000 + nanos_to_us(mono.tv_nsec).unsigned_abs();
         Stamp::new(mono_us, wall.tv_sec * 1_000_000 + nanos_to_us(wall.tv_nsec))
     }
 }
 
 fn nanos_to_us(nanos: i64) -> i64 {
     nanos / 1_000
+}
+
+/// Whether the wall clock is synchronised, as systemd-timesyncd says; `None` where it does not run, because
+/// then nobody here knows.
+#[must_use]
+pub fn is_synchronised() -> Option<bool> {
+    let folder = Path::new("/run/systemd/timesync");
+    folder.is_dir().then(|| folder.join("synchronized").exists())
 }
 
 /// A clock that stands still until it is moved.

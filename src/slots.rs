@@ -6,6 +6,7 @@
 //! rules in the order of capture.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::domain::Look;
 
@@ -76,9 +77,21 @@ impl Slots {
         if !closed {
             place.look = Some(look);
             drop(table);
-            self.shared.1.notify_one();
+            self.shared.1.notify_all();
         }
         evicted
+    }
+
+    /// Blocks until camera `index` has no look waiting or in flight, at most for `time`. Returns whether that
+    /// is so. A source that must not lose a frame waits here before it puts the next.
+    #[must_use]
+    pub fn wait_free(&self, index: usize, time: Duration) -> bool {
+        let busy = |table: &mut Table| {
+            let place = table.places.get(index);
+            !table.closed && place.is_some_and(|p| p.look.is_some() || p.in_flight)
+        };
+        let waited = self.shared.1.wait_timeout_while(self.table(), time, busy);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
     /// Blocks until a look is free to be worked on; `None` once the slots are closed and drained.
@@ -186,10 +199,23 @@ mod tests {
         std::thread::scope(|scope| {
             let waiting = slots.clone();
             scope.spawn(move || sender.send(seq(&waiting.take().unwrap())));
-            assert!(receiver.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "second one handed out");
+            assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err(), "second one handed out");
             drop(first);
-            assert_eq!(receiver.recv_timeout(std::time::Duration::from_secs(5)), Ok(2));
+            assert_eq!(receiver.recv_timeout(Duration::from_secs(5)), Ok(2));
         });
+    }
+
+    #[test]
+    fn a_source_can_wait_until_its_look_was_passed_on() {
+        let slots = Slots::new(1);
+        let moment = Duration::from_millis(5);
+        assert!(slots.wait_free(0, moment));
+        slots.put(0, look(1));
+        assert!(!slots.wait_free(0, moment), "a look is waiting");
+        let ticket = slots.take();
+        assert!(!slots.wait_free(0, moment), "a look is in flight");
+        drop(ticket);
+        assert!(slots.wait_free(0, moment));
     }
 
     #[test]

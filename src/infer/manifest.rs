@@ -207,7 +207,7 @@ impl Check<'_> {
     fn refuse<T>(
         &self,
         key: &'static str,
-        found: impl ToString,
+        found: impl std::fmt::Display,
         allowed: impl Into<String>,
     ) -> Result<T, ManifestError> {
         let (path, allowed) = (self.path.to_owned(), allowed.into());
@@ -246,7 +246,7 @@ impl Check<'_> {
             file: self.folder.join(raw.file),
             sha256: raw.sha256,
             licence: raw.licence,
-            input: self.input(raw.input)?,
+            input: self.input(&raw.input)?,
             labels,
             background,
             temperature: raw.output.temperature,
@@ -274,7 +274,7 @@ impl Check<'_> {
         }
     }
 
-    fn input(&self, raw: RawInput) -> Result<Input, ManifestError> {
+    fn input(&self, raw: &RawInput) -> Result<Input, ManifestError> {
         for (key, side) in [("input.width", raw.width), ("input.height", raw.height)] {
             if !(8..=2048).contains(&side) {
                 return self.refuse(key, side, "8 to 2048");
@@ -286,7 +286,7 @@ impl Check<'_> {
         if let Some(bad) = raw.std.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
             return self.refuse("input.std", bad, "numbers above 0");
         }
-        let RawInput { width, height, channels, resize, mean, std } = raw;
+        let RawInput { width, height, channels, resize, mean, std } = *raw;
         Ok(Input { width, height, channels, resize, mean, std })
     }
 

@@ -33,7 +33,7 @@ impl Model {
             .map_err(|source| InferError::Read { path: manifest.file.clone(), source })?;
         let found = hex(&Sha256::digest(&bytes));
         if found != manifest.sha256 {
-            let (path, expected) = (manifest.file.clone(), manifest.sha256.clone());
+            let (path, expected) = (manifest.file, manifest.sha256);
             return Err(InferError::Hash { path, expected, found });
         }
         let plan = plan(&manifest, &bytes)?;

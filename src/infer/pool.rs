@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crossbeam_channel::Sender;
 use log::warn;
 
 use super::InferError;
@@ -43,15 +42,15 @@ pub struct PoolCounts {
     pub busy_us: AtomicU64,
 }
 
-/// Runs until the slots are closed and drained, or nobody listens any more. Blocks while `out` is full: after
-/// the prediction nothing is dropped.
+/// Runs until the slots are closed and drained, or `out` says that nobody listens any more. `out` may block as
+/// long as the rules are behind: after the prediction nothing is dropped.
 pub fn run_worker(
     slots: &Slots,
     mut classifier: Box<dyn Classifier>,
     model: &ModelId,
     clock: &dyn Clock,
     counts: &PoolCounts,
-    out: &Sender<Seen>,
+    out: &mut dyn FnMut(Seen) -> bool,
 ) {
     while let Some(ticket) = slots.take() {
         match predict(&ticket.look, classifier.as_mut(), model, clock) {
@@ -61,7 +60,7 @@ pub fn run_worker(
                 counts.inferences.fetch_add(predictions.len() as u64, Ordering::Relaxed);
                 counts.looks.fetch_add(1, Ordering::Relaxed);
                 let frame = Arc::clone(&ticket.look.frame);
-                if out.send(Seen { frame, predictions }).is_err() {
+                if !out(Seen { frame, predictions }) {
                     return;
                 }
             }

@@ -1,0 +1,111 @@
+//! The commands, one file each. This is the only room that prints to standard output, and the only one (with
+//! `main`) that knows of exit codes and `anyhow`.
+
+mod classify;
+mod run;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use log::{Level, LevelFilter};
+
+/// Everything went as asked.
+pub(crate) const EXIT_USAGE: u8 = 64;
+/// The configuration, the model or a file it names is wrong (`EX_CONFIG` of sysexits).
+pub(crate) const EXIT_CONFIG: u8 = 78;
+/// Something went wrong while running.
+const EXIT_RUNTIME: u8 = 1;
+
+/// Edge access control and video surveillance: camera frames in, decisions out.
+#[derive(Parser)]
+#[command(name = "portero", version, about, long_about = None)]
+pub(crate) struct Arguments {
+    /// Log more: once for debug, twice for trace. `PORTERO_LOG` takes env_logger filters and wins.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon.
+    Run(run::Arguments),
+    /// Say what pictures show, with probabilities.
+    Classify(classify::Arguments),
+}
+
+/// Where the configuration lies.
+#[derive(clap::Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration file.
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/portero/portero.toml")]
+    pub(crate) config: PathBuf,
+}
+
+/// A configuration that was refused; its report is for standard error, the exit code 78.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Misconfigured(pub(crate) String);
+
+/// Runs the chosen command.
+pub(crate) fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+    }
+}
+
+/// Prints help, version or what is wrong with the arguments, and says with which code to exit.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nobody is left to be told when even this cannot be printed.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(EXIT_USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// The exit code of an error that ended a command.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let is_configuration = |cause: &(dyn std::error::Error + 'static)| {
+        cause.is::<Misconfigured>() || cause.is::<portero::infer::ManifestError>() || is_model_error(cause)
+    };
+    if error.chain().any(is_configuration) { EXIT_CONFIG } else { EXIT_RUNTIME }
+}
+
+/// Errors of the model's files, not of a single inference.
+fn is_model_error(cause: &(dyn std::error::Error + 'static)) -> bool {
+    use portero::infer::InferError;
+    cause.downcast_ref::<InferError>().is_some_and(|e| !matches!(e, InferError::Run(_)))
+}
+
+/// Logs to standard error. Under systemd each line begins with its syslog priority and carries no time (the
+/// journal has its own); otherwise with the local time of day.
+pub(crate) fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    };
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Warn).filter_module("portero", level);
+    builder.parse_env("PORTERO_LOG");
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.format(|out, record| {
+            let priority = match record.level() {
+                Level::Error => 3,
+                Level::Warn => 4,
+                Level::Info => 6,
+                Level::Debug | Level::Trace => 7,
+            };
+            writeln!(out, "<{priority}>{}", record.args())
+        });
+    } else {
+        builder.format(|out, record| {
+            let style = out.default_level_style(record.level());
+            let now = jiff::Zoned::now().strftime("%H:%M:%S%.3f");
+            writeln!(out, "{now} {style}{:5}{style:#} {}", record.level(), record.args())
+        });
+    }
+    builder.init();
+}

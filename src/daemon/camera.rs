@@ -1,0 +1,117 @@
+//! The body of a camera thread: frames through the watch room into the slots.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{SendTimeoutError, Sender};
+use log::{info, warn};
+
+use super::judge::ToRules;
+use crate::capture::{Camera, Pace};
+use crate::domain::{CameraId, CameraState, Frame};
+use crate::shutdown::Stop;
+use crate::slots::Slots;
+use crate::watch::{self, Watcher};
+
+/// How often a wait is interrupted to ask whether to stop.
+const TURN: Duration = Duration::from_millis(200);
+
+/// What the supervisor shares with a camera thread.
+pub(super) struct Desk {
+    pub(super) camera: CameraId,
+    pub(super) index: usize,
+    pub(super) pace: Pace,
+    /// What is looked at; replaced on reload.
+    pub(super) watch: Mutex<watch::Settings>,
+    /// Grows with every replacement.
+    pub(super) edition: AtomicU64,
+    /// Frames in which the motion gate saw nothing.
+    pub(super) gated: AtomicU64,
+    state: AtomicU8,
+}
+
+const STATES: [CameraState; 5] = [
+    CameraState::Starting,
+    CameraState::Online,
+    CameraState::Stalled,
+    CameraState::Offline,
+    CameraState::Ended,
+];
+
+impl Desk {
+    pub(super) fn new(camera: CameraId, index: usize, pace: Pace, watch: watch::Settings) -> Self {
+        Self {
+            camera,
+            index,
+            pace,
+            watch: Mutex::new(watch),
+            edition: AtomicU64::new(0),
+            gated: AtomicU64::new(0),
+            state: AtomicU8::new(0),
+        }
+    }
+
+    /// The camera's state as last reported.
+    pub(super) fn state(&self) -> CameraState {
+        STATES[usize::from(self.state.load(Ordering::Relaxed)) % STATES.len()]
+    }
+
+    fn set_state(&self, state: CameraState) {
+        let index = STATES.iter().position(|s| *s == state).unwrap_or(0);
+        self.state.store(index as u8, Ordering::Relaxed);
+    }
+
+    /// New regions and motion settings, taken up with the next frame.
+    pub(super) fn replace_watch(&self, settings: watch::Settings) {
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+        self.edition.fetch_add(1, Ordering::Release);
+    }
+
+    fn watcher(&self) -> (u64, Watcher) {
+        let edition = self.edition.load(Ordering::Acquire);
+        let settings = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (edition, Watcher::new(settings))
+    }
+}
+
+/// Runs until `stop`, or until a file or folder has come to its end.
+pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sender<ToRules>, stop: &Stop) {
+    let (mut edition, mut watcher) = desk.watcher();
+    let mut sink = |frame: Frame| {
+        if desk.edition.load(Ordering::Acquire) != edition {
+            (edition, watcher) = desk.watcher();
+        }
+        let Some(look) = watcher.look(frame) else {
+            desk.gated.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        if desk.pace == Pace::Fast {
+            // Played as fast as it is decided: wait for our turn, so that nothing is evicted.
+            while !slots.wait_free(desk.index, TURN) && !stop.is_requested() {}
+        }
+        slots.put(desk.index, look);
+    };
+    let mut health = |state: CameraState, why: &str| {
+        match state {
+            CameraState::Offline | CameraState::Stalled => {
+                warn!("camera {}: {}: {why}", desk.camera, state.as_str())
+            }
+            _ => info!("camera {}: {}: {why}", desk.camera, state.as_str()),
+        }
+        desk.set_state(state);
+        tell(rules, ToRules::Health(desk.camera.clone(), state), stop);
+    };
+    camera.run(stop, &mut sink, &mut health);
+}
+
+/// Hands `message` to the rules, waiting while they are behind, but not beyond a request to stop.
+fn tell(rules: &Sender<ToRules>, message: ToRules, stop: &Stop) {
+    let mut message = message;
+    while let Err(SendTimeoutError::Timeout(back)) = rules.send_timeout(message, TURN) {
+        if stop.is_requested() {
+            return;
+        }
+        message = back;
+    }
+}

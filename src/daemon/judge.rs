@@ -1,0 +1,188 @@
+//! The rules thread: inputs in, decisions to the recorder.
+//!
+//! It gives the engine its `now`, keeps what Home Assistant is told of persons, and hands every decision to the
+//! recorder. It blocks while the recorder is behind: decisions are never dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
+use log::{info, warn};
+
+use super::snapshot;
+use crate::clock::Clock;
+use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, Stamp, Verdict};
+use crate::infer::Seen;
+use crate::notify::States;
+use crate::rules::{Engine, Input, RuleSet};
+use crate::store::{Job, NewEvent, Picture};
+
+/// How often the engine is told that time passes.
+const TICK: Duration = Duration::from_millis(250);
+
+/// What reaches the rules thread.
+pub(super) enum ToRules {
+    /// Predictions of one look.
+    Seen(Seen),
+    /// A camera changed its state.
+    Health(CameraId, CameraState),
+    /// New rules, with the hash of the configuration they come from.
+    Swap(Arc<RuleSet>, Arc<str>),
+    /// Whether the wall clock is synchronised.
+    ClockSync(bool),
+}
+
+/// Counters and heartbeat of the rules thread.
+#[derive(Debug, Default)]
+pub(super) struct JudgeHealth {
+    /// Grows with every turn of the loop.
+    pub(super) beat: AtomicU64,
+    /// Predictions the engine was told.
+    pub(super) predictions: AtomicU64,
+    /// Decisions by verdict: authorise, deny, alert, log.
+    pub(super) decisions: [AtomicU64; 4],
+    /// Decisions that could not be handed over because the recorder had ended.
+    pub(super) lost: AtomicU64,
+}
+
+pub(super) struct Judge {
+    pub(super) engine: Engine,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) jobs: Sender<Job>,
+    pub(super) states: Option<States>,
+    pub(super) health: Arc<JudgeHealth>,
+    pub(super) model_sha256: Arc<str>,
+    pub(super) config_sha256: Arc<str>,
+    pub(super) persons: BTreeMap<CameraId, Persons>,
+}
+
+/// Whether a camera sees somebody: on when two of the last three looks agree, off after the presence gap.
+#[derive(Default)]
+pub(super) struct Persons {
+    recent: [bool; 3],
+    looks: usize,
+    last: Option<Stamp>,
+    shown: bool,
+}
+
+impl Judge {
+    /// Runs until every sender is gone and the channel is empty.
+    pub(super) fn run(mut self, inbox: &Receiver<ToRules>) {
+        loop {
+            self.health.beat.fetch_add(1, Ordering::Relaxed);
+            match inbox.recv_timeout(TICK) {
+                Ok(ToRules::Seen(seen)) => self.see(&seen),
+                Ok(ToRules::Health(camera, state)) => self.health_changed(camera, state),
+                Ok(ToRules::Swap(rules, sha256)) => {
+                    self.config_sha256 = sha256;
+                    self.step(&Input::ConfigSwap(rules), None);
+                }
+                Ok(ToRules::ClockSync(synchronised)) => self.step(&Input::ClockSync(synchronised), None),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn see(&mut self, seen: &Seen) {
+        for prediction in &seen.predictions {
+            self.health.predictions.fetch_add(1, Ordering::Relaxed);
+            self.step(&Input::Prediction(prediction.clone()), Some(&seen.frame));
+        }
+        self.note_persons(&seen.predictions, seen.frame.camera(), seen.frame.at().stamp);
+    }
+
+    fn health_changed(&mut self, camera: CameraId, state: CameraState) {
+        if let Some(states) = &self.states {
+            states.set_camera(&camera, state);
+        }
+        self.step(&Input::CameraHealth { camera, state }, None);
+    }
+
+    fn tick(&mut self) {
+        self.step(&Input::Tick, None);
+        let (now, gap) = (self.clock.now(), self.engine.rules().presence_gap);
+        for (camera, persons) in &mut self.persons {
+            if persons.shown && persons.last.is_none_or(|last| now.since(last) > gap) {
+                persons.shown = false;
+                if let Some(states) = &self.states {
+                    states.set_person(camera, false);
+                }
+            }
+        }
+    }
+
+    fn note_persons(&mut self, predictions: &[Prediction], camera: &CameraId, at: Stamp) {
+        let background = &self.engine.rules().background;
+        let somebody = predictions
+            .iter()
+            .any(|p| matches!(p.answer(), Answer::Label(label) if !background.contains(&label)));
+        let persons = self.persons.entry(camera.clone()).or_default();
+        persons.recent[persons.looks % 3] = somebody;
+        persons.looks += 1;
+        if somebody {
+            persons.last = Some(at);
+        }
+        let agreed = persons.recent.iter().filter(|seen| **seen).count() >= 2;
+        if agreed && !persons.shown {
+            persons.shown = true;
+            if let Some(states) = &self.states {
+                states.set_person(camera, true);
+            }
+        }
+    }
+
+    fn step(&mut self, input: &Input, frame: Option<&Arc<Frame>>) {
+        // A file played faster than life stamps its frames ahead of the clock; the engine's time never runs
+        // behind the frame it is told of.
+        let clock_now = self.clock.now();
+        let now = frame.map_or(clock_now, |f| f.at().stamp.max(clock_now));
+        for decision in self.engine.step(input, now) {
+            self.announce(&decision);
+            let pictured = matches!(decision.verdict, Verdict::Alert { snapshot: true, .. });
+            let picture = frame.filter(|_| pictured).map_or(Picture::None, snapshot::of);
+            self.record(NewEvent {
+                decision,
+                model_sha256: Arc::clone(&self.model_sha256),
+                config_sha256: Arc::clone(&self.config_sha256),
+                picture,
+            });
+        }
+    }
+
+    fn announce(&self, decision: &Decision) {
+        let kind = match decision.verdict {
+            Verdict::Authorise { .. } => 0,
+            Verdict::Deny { .. } => 1,
+            Verdict::Alert { .. } => 2,
+            Verdict::Log => 3,
+        };
+        self.health.decisions[kind].fetch_add(1, Ordering::Relaxed);
+        let seen = &decision.observation;
+        let place = match &seen.zone {
+            Some(zone) => format!("{}/{zone}", seen.camera),
+            None => seen.camera.to_string(),
+        };
+        let rule = decision.rule.as_ref().map_or("no rule matched".to_owned(), |r| format!("rule {r}"));
+        info!("{place} frame {}: {} by {rule}: {}", decision.frame.seq, decision.verdict, decision.reason);
+    }
+
+    /// Blocks while the recorder is behind, with a beating heart.
+    fn record(&self, event: NewEvent) {
+        let mut job = Job::Record(event);
+        loop {
+            match self.jobs.send_timeout(job, TICK) {
+                Ok(()) => return,
+                Err(SendTimeoutError::Timeout(back)) => job = back,
+                Err(SendTimeoutError::Disconnected(_)) => {
+                    self.health.lost.fetch_add(1, Ordering::Relaxed);
+                    warn!("a decision could not be recorded: the recorder has ended");
+                    return;
+                }
+            }
+            self.health.beat.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

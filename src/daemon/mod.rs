@@ -1,0 +1,83 @@
+//! The topology: build all, wire, spawn, watch, join. The only place where threads are born.
+//!
+//! ```text
+//! cam-ID ──Look──▶ slots ──▶ infer-N ──Seen──▶ rules ──Job──▶ recorder ──Grant──▶ doors
+//!    └────────────── health ───────────────────▶┘                └──wake──▶ publisher
+//! ```
+//! Everything is built before anything runs, so a wrong model or a locked database ends the start and not the
+//! night. Stopping goes the way of a frame: cameras, workers, rules, doors, publisher, recorder; the store
+//! closes last. One deadline for all, and whoever misses it is named.
+
+mod adapters;
+mod camera;
+mod crew;
+mod judge;
+mod reload;
+mod snapshot;
+mod summary;
+mod supervisor;
+mod topology;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use summary::Summary;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::Loaded;
+use crate::infer::InferError;
+use crate::store::StoreError;
+
+/// How the daemon is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The configuration file, read again on SIGHUP.
+    pub config_path: PathBuf,
+    /// End by itself when every camera was a file or folder that came to its end.
+    pub exit_when_done: bool,
+    /// How often the counters are logged.
+    pub report: Duration,
+    /// After a signal, everything must have ended within this time.
+    pub grace: Duration,
+}
+
+/// Why the daemon did not start, or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The model cannot be used: mend the manifest or fetch the file again.
+    #[error("the model cannot be used")]
+    Model(#[source] InferError),
+    /// The database cannot be used.
+    #[error("the database cannot be used")]
+    Store(#[source] StoreError),
+    /// The system gave no thread or no signal handler.
+    #[error("the system refused {what}")]
+    System {
+        /// What was asked for.
+        what: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The recorder ended while the daemon was running: decisions can no longer be kept, so none may be taken.
+    #[error("the {0} ended early; see the log")]
+    Died(String),
+}
+
+/// Runs until a signal, or until all files were played when `exit_when_done`. Blocks. A second signal ends the
+/// process at once with exit code 130.
+///
+/// # Errors
+/// [`DaemonError`] when something cannot be built, or a part that nothing works without ends early.
+pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let signals = supervisor::Signals::register()?;
+    let mut topology = topology::Topology::start(loaded.config, &clock)?;
+    let died = supervisor::watch(&mut topology, &signals, options, &clock);
+    let summary = topology.stop(options.grace, &clock);
+    match died {
+        Some(part) => Err(DaemonError::Died(part)),
+        None => Ok(summary),
+    }
+}

@@ -1,0 +1,133 @@
+//! What was done so far, for the log and for the end of a demonstration.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::domain::{CameraId, CameraState};
+use crate::slots::SlotCounts;
+
+/// Counters of the whole daemon since its start. Every loss is here.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Time since the start.
+    pub running: Duration,
+    /// One per camera.
+    pub cameras: Vec<CameraSummary>,
+    /// Regions classified.
+    pub inferences: u64,
+    /// Looks whose classification failed.
+    pub failed_looks: u64,
+    /// Mean wall time of one preprocessing and inference.
+    pub mean_inference: Duration,
+    /// Decisions: authorise, deny, alert, log.
+    pub decisions: [u64; 4],
+    /// Events committed.
+    pub committed: u64,
+    /// Decisions or events that were lost.
+    pub lost: u64,
+    /// Alerts refused because the outbox was full.
+    pub refused_alerts: u64,
+    /// Alerts that the broker has acknowledged; `None` without a broker.
+    pub delivered: Option<u64>,
+    /// Alerts waiting in the outbox.
+    pub waiting: u64,
+    /// Threads that missed the deadline when stopping.
+    pub late: Vec<String>,
+}
+
+/// One camera's share.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraSummary {
+    /// The camera.
+    pub camera: CameraId,
+    /// Its state.
+    pub state: CameraState,
+    /// Frames captured.
+    pub frames: u64,
+    /// Frames that were not due at the configured rate.
+    pub thinned: u64,
+    /// Frames in which the motion gate saw nothing.
+    pub gated: u64,
+    /// Pictures that could not be decoded.
+    pub broken: u64,
+    /// Times the source was opened again.
+    pub reopened: u64,
+    /// Looks put, replaced by a newer one, and taken by a worker.
+    pub looks: SlotCounts,
+}
+
+impl Summary {
+    /// One line for the log.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let cameras: Vec<_> = self
+            .cameras
+            .iter()
+            .map(|c| {
+                format!(
+                    "{} {} {} frames {} looks {} evicted",
+                    c.camera,
+                    c.state.as_str(),
+                    c.frames,
+                    c.looks.taken,
+                    c.looks.evicted
+                )
+            })
+            .collect();
+        let [grants, denials, alerts, logs] = self.decisions;
+        format!(
+            "{}; {} inferences of {:.1} ms; decisions: {grants} authorise, {denials} deny, {alerts} alert, {logs} log; {} committed, {} lost; outbox {} waiting, {} refused",
+            cameras.join("; "),
+            self.inferences,
+            self.mean_inference.as_secs_f64() * 1e3,
+            self.committed,
+            self.lost,
+            self.waiting,
+            self.refused_alerts,
+        )
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "Summary after {:.1} s", self.running.as_secs_f64())?;
+        for c in &self.cameras {
+            writeln!(
+                f,
+                "  camera {}: {} frames captured, {} not due, {} without motion, {} broken; {} looks, {} of them replaced by a newer one; reopened {} times; now {}",
+                c.camera,
+                c.frames,
+                c.thinned,
+                c.gated,
+                c.broken,
+                c.looks.put,
+                c.looks.evicted,
+                c.reopened,
+                c.state.as_str()
+            )?;
+        }
+        let ms = self.mean_inference.as_secs_f64() * 1e3;
+        writeln!(
+            f,
+            "  model: {} inferences, {ms:.1} ms each, {} looks failed",
+            self.inferences, self.failed_looks
+        )?;
+        let [grants, denials, alerts, logs] = self.decisions;
+        writeln!(f, "  decisions: {grants} authorise, {denials} deny, {alerts} alert, {logs} log")?;
+        write!(f, "  events: {} committed, {} lost; alerts: ", self.committed, self.lost)?;
+        match self.delivered {
+            Some(delivered) => {
+                writeln!(
+                    f,
+                    "{delivered} delivered, {} waiting, {} refused",
+                    self.waiting, self.refused_alerts
+                )
+            }
+            None => writeln!(f, "no broker is configured; {} waiting", self.waiting),
+        }?;
+        if !self.late.is_empty() {
+            writeln!(f, "  did not end in time: {}", self.late.join(", "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The loop of the main thread: signals, readiness, the watchdog, the report every minute.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use log::{error, info, warn};
+use sd_notify::NotifyState;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::topology::Topology;
+use super::{DaemonError, Options, reload};
+use crate::clock::Clock;
+use crate::domain::Stamp;
+
+/// How often the loop turns.
+const TURN: Duration = Duration::from_millis(100);
+/// How often it is looked whether the wall clock is synchronised.
+const CLOCK_LOOK: Duration = Duration::from_secs(10);
+/// A part whose heart has not beaten for this long hangs; the watchdog is then no longer petted.
+const HANGS: Duration = Duration::from_secs(20);
+/// With `exit_when_done`: how long the last alerts may take to the broker.
+const LAST_ALERTS: Duration = Duration::from_secs(10);
+
+/// The signals, as flags.
+pub(super) struct Signals {
+    stop: Arc<AtomicBool>,
+    reload: Arc<AtomicBool>,
+}
+
+impl Signals {
+    pub(super) fn register() -> Result<Self, DaemonError> {
+        let refused = |source| DaemonError::System { what: "a signal handler".to_owned(), source };
+        let (stop, reload) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGTERM, SIGINT] {
+            // In this order: the first signal finds the flag unset, the second ends the process.
+            flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop)).map_err(refused)?;
+            flag::register(signal, Arc::clone(&stop)).map_err(refused)?;
+        }
+        flag::register(SIGHUP, Arc::clone(&reload)).map_err(refused)?;
+        Ok(Self { stop, reload })
+    }
+}
+
+/// Watches until it is time to stop. Returns the name of a part that ended early, if that is why.
+pub(super) fn watch(
+    topology: &mut Topology,
+    signals: &Signals,
+    options: &Options,
+    clock: &Arc<dyn Clock>,
+) -> Option<String> {
+    let mut watchdog = Watchdog::new(clock.now());
+    let mut next_report = clock.now().plus(options.report);
+    let mut next_clock_look = clock.now();
+    let mut done_since: Option<Stamp> = None;
+    notify(&[NotifyState::Ready]);
+    let ended = loop {
+        let now = clock.now();
+        if signals.stop.load(Ordering::Relaxed) {
+            info!("stopping: asked by a signal");
+            break None;
+        }
+        if signals.reload.swap(false, Ordering::Relaxed) {
+            reload::reload(topology, &options.config_path);
+        }
+        if let Some(part) = topology.ended_early() {
+            error!("stopping: the {part} has ended");
+            break Some(part);
+        }
+        if options.exit_when_done && is_done(topology, &mut done_since, now) {
+            info!("stopping: every camera has come to its end");
+            break None;
+        }
+        watchdog.turn(topology, now);
+        if now >= next_clock_look {
+            topology.look_at_clock();
+            next_clock_look = now.plus(CLOCK_LOOK);
+        }
+        if now >= next_report {
+            info!("{}", topology.summary(clock.as_ref()).line());
+            next_report = now.plus(options.report);
+        }
+        topology.pause(TURN);
+    };
+    notify(&[NotifyState::Stopping]);
+    ended
+}
+
+/// All files played, and everything that came of them delivered, or given enough time.
+fn is_done(topology: &Topology, since: &mut Option<Stamp>, now: Stamp) -> bool {
+    if !topology.all_cameras_ended() {
+        *since = None;
+        return false;
+    }
+    let begun = *since.get_or_insert(now);
+    let waiting = topology.alerts_waiting();
+    if topology.is_quiet() && (waiting == 0 || now.since(begun) > LAST_ALERTS) {
+        if waiting > 0 {
+            warn!("{waiting} alerts could not be delivered yet; they stay in the outbox");
+        }
+        return true;
+    }
+    false
+}
+
+/// Pets systemd's watchdog while every part's loop turns.
+struct Watchdog {
+    period: Option<Duration>,
+    last: Stamp,
+    beats: Vec<(&'static str, u64, Stamp)>,
+}
+
+impl Watchdog {
+    fn new(now: Stamp) -> Self {
+        Self { period: sd_notify::watchdog_enabled(), last: now, beats: Vec::new() }
+    }
+
+    fn turn(&mut self, topology: &Topology, now: Stamp) {
+        let Some(period) = self.period else { return };
+        if now.since(self.last) < period / 3 {
+            return;
+        }
+        self.last = now;
+        for (part, beat) in topology.beats() {
+            match self.beats.iter_mut().find(|(known, ..)| *known == part) {
+                Some(row) if row.1 != beat => *row = (part, beat, now),
+                Some(_) => {}
+                None => self.beats.push((part, beat, now)),
+            }
+        }
+        match self.beats.iter().find(|(.., since)| now.since(*since) > HANGS) {
+            Some((part, ..)) => error!("the {part} hangs: the watchdog is left alone"),
+            None => notify(&[NotifyState::Watchdog]),
+        }
+    }
+}
+
+fn notify(states: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(states) {
+        warn!("systemd could not be told: {error}");
+    }
+}

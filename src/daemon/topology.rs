@@ -1,0 +1,374 @@
+//! All parts of the running daemon, how they are joined, and how they are taken apart again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use log::{info, warn};
+
+use super::DaemonError;
+use super::adapters::{DoorLink, StoreOutbox};
+use super::camera::{self, Desk};
+use super::crew::{Crew, deadline};
+use super::judge::{Judge, JudgeHealth, ToRules};
+use super::summary::{CameraSummary, Summary};
+use crate::capture::{self, Camera};
+use crate::clock::{self, Clock};
+use crate::config::{CameraConfig, Config};
+use crate::domain::{CameraId, CameraState, Outcome, Stamp, Verdict};
+use crate::doors::{Doors, Grant};
+use crate::infer::{Classifier, Model, PoolCounts, Seen, run_worker};
+use crate::notify::{self, Publisher};
+use crate::rules::Engine;
+use crate::shutdown::{Stop, StopHandle, stop_pair};
+use crate::slots::Slots;
+use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
+
+/// Looks waiting for the rules, beyond the one that each worker holds.
+const SEEN_QUEUE: usize = 16;
+/// Decisions waiting for the recorder.
+const JOB_QUEUE: usize = 256;
+
+/// The grants' way to the doors; taken away when stopping, after which grants are refused.
+type DoorGate = Arc<Mutex<Option<Sender<Grant>>>>;
+
+/// One stage: its threads, and the handle whose drop asks them to stop.
+struct Stage {
+    crew: Crew,
+    stop: Option<StopHandle>,
+}
+
+impl Stage {
+    fn new() -> (Self, Stop) {
+        let (handle, stop) = stop_pair();
+        (Self { crew: Crew::new(), stop: Some(handle) }, stop)
+    }
+}
+
+/// The running daemon.
+pub(super) struct Topology {
+    pub(super) config: Config,
+    model: Arc<Model>,
+    started: Stamp,
+    desks: Vec<Arc<Desk>>,
+    captured: Vec<Arc<capture::Counters>>,
+    slots: Slots,
+    pool: Arc<PoolCounts>,
+    judged: Arc<JudgeHealth>,
+    recorded: Arc<RecorderHealth>,
+    notified: Option<notify::Handles>,
+    to_rules: Option<Sender<ToRules>>,
+    jobs: Option<Sender<Job>>,
+    gate: DoorGate,
+    clock_synchronised: Option<bool>,
+    cameras: Stage,
+    workers: Stage,
+    rules: Stage,
+    doors: Stage,
+    publisher: Stage,
+    recorder: Stage,
+    /// Sleeps the supervisor; nobody ever asks it to stop.
+    rest: (StopHandle, Stop),
+}
+
+impl Topology {
+    /// Builds everything, then starts every thread.
+    pub(super) fn start(config: Config, clock: &Arc<dyn Clock>) -> Result<Self, DaemonError> {
+        let model = load_model(&config)?;
+        let store = Store::open(&config.store).map_err(DaemonError::Store)?;
+        if store.left_open() > 0 {
+            warn!("{} events were left open by a crash: marked unknown, never run again", store.left_open());
+        }
+        let recorder = Recorder::new(store, Arc::clone(clock));
+        let (to_rules, inbox) = bounded::<ToRules>(SEEN_QUEUE);
+        let (jobs, job_queue) = bounded::<Job>(JOB_QUEUE);
+        let (grants, grant_queue) = bounded::<Grant>(1);
+        let (cameras, cameras_stop) = Stage::new();
+        let (workers, _) = Stage::new();
+        let (rules, _) = Stage::new();
+        let (doors, _) = Stage::new();
+        let (publisher, publisher_stop) = Stage::new();
+        let (recorder_stage, recorder_stop) = Stage::new();
+        let mut topology = Self {
+            desks: Vec::new(),
+            captured: Vec::new(),
+            slots: Slots::new(config.cameras.len()),
+            pool: Arc::default(),
+            judged: Arc::default(),
+            recorded: recorder.health(),
+            notified: None,
+            to_rules: Some(to_rules),
+            jobs: Some(jobs),
+            gate: Arc::new(Mutex::new(Some(grants))),
+            clock_synchronised: None,
+            started: clock.now(),
+            model,
+            config,
+            cameras,
+            workers,
+            rules,
+            doors,
+            publisher,
+            recorder: recorder_stage,
+            rest: stop_pair(),
+        };
+        topology.start_publisher(clock, publisher_stop)?;
+        topology.start_recorder(recorder, job_queue, recorder_stop)?;
+        topology.start_doors(clock, grant_queue)?;
+        topology.start_rules(clock, inbox)?;
+        topology.start_workers(clock)?;
+        topology.start_cameras(clock, &cameras_stop)?;
+        Ok(topology)
+    }
+
+    fn start_publisher(&mut self, clock: &Arc<dyn Clock>, stop: Stop) -> Result<(), DaemonError> {
+        let Some(settings) = self.config.notify.clone() else { return Ok(()) };
+        let cameras = self.config.cameras.iter().map(|c| c.capture.camera.clone()).collect();
+        let outbox = StoreOutbox::new(&self.config.store.path, self.job_sender());
+        let timing = notify::Timing::default();
+        let (publisher, handles) =
+            Publisher::new(settings, timing, cameras, Box::new(outbox), Arc::clone(clock));
+        self.notified = Some(handles);
+        spawn(&mut self.publisher.crew, "publisher", move || publisher.run(&stop))
+    }
+
+    fn start_recorder(
+        &mut self,
+        recorder: Recorder,
+        jobs: Receiver<Job>,
+        stop: Stop,
+    ) -> Result<(), DaemonError> {
+        let gate = Arc::clone(&self.gate);
+        let wake = self.notified.as_ref().map(|handles| handles.wake.clone());
+        let mut after_commit = move |recorded: &Recorded| {
+            if let (Verdict::Alert { .. }, Some(wake)) = (&recorded.event.decision.verdict, &wake) {
+                wake.ring();
+            }
+            pass_grant(&gate, recorded)
+        };
+        spawn(&mut self.recorder.crew, "recorder", move || {
+            if let Err(error) = recorder.run(&jobs, &stop, &mut after_commit) {
+                log::error!("the recorder has ended: {:#}", anyhow::Error::new(error));
+            }
+        })
+    }
+
+    fn start_doors(&mut self, clock: &Arc<dyn Clock>, grants: Receiver<Grant>) -> Result<(), DaemonError> {
+        let link = DoorLink(self.notified.as_ref().map(|handles| handles.link.clone()));
+        let doors = Doors::new(self.config.doors.clone(), Box::new(link));
+        let (jobs, clock) = (self.job_sender(), Arc::clone(clock));
+        spawn(&mut self.doors.crew, "doors", move || {
+            doors.run(&grants, clock.as_ref(), &mut |event, outcome| {
+                // The recorder outlives the doors and never waits for them: this send ends.
+                if jobs.send(Job::Outcome { event, outcome }).is_err() {
+                    log::error!("the outcome of event {event} could not be recorded: the recorder has ended");
+                }
+            });
+        })
+    }
+
+    fn start_rules(&mut self, clock: &Arc<dyn Clock>, inbox: Receiver<ToRules>) -> Result<(), DaemonError> {
+        let judge = Judge {
+            engine: Engine::new(Arc::new(self.config.rules.clone())),
+            clock: Arc::clone(clock),
+            jobs: self.job_sender(),
+            states: self.notified.as_ref().map(|handles| handles.states.clone()),
+            health: Arc::clone(&self.judged),
+            model_sha256: self.model.manifest().sha256.as_str().into(),
+            config_sha256: Arc::clone(&self.config.sha256),
+            persons: BTreeMap::new(),
+        };
+        spawn(&mut self.rules.crew, "rules", move || judge.run(&inbox))
+    }
+
+    fn start_workers(&mut self, clock: &Arc<dyn Clock>) -> Result<(), DaemonError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = self.config.model.worker_count(cores);
+        for number in 0..count {
+            let classifier: Box<dyn Classifier> = Box::new(self.model.worker().map_err(DaemonError::Model)?);
+            let (slots, clock, counts) = (self.slots.clone(), Arc::clone(clock), Arc::clone(&self.pool));
+            let (id, rules) = (self.model.manifest().id.clone(), self.rules_sender());
+            spawn(&mut self.workers.crew, &format!("infer-{number}"), move || {
+                let mut out = |seen: Seen| rules.send(ToRules::Seen(seen)).is_ok();
+                run_worker(&slots, classifier, &id, clock.as_ref(), &counts, &mut out);
+            })?;
+        }
+        info!("{count} inference workers, model {}", self.model.manifest().id);
+        Ok(())
+    }
+
+    fn start_cameras(&mut self, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<(), DaemonError> {
+        for (index, CameraConfig { capture, watch }) in self.config.cameras.iter().enumerate() {
+            let id = &capture.camera;
+            let desk = Arc::new(Desk::new(id.clone(), index, capture.effective_pace(), watch.clone()));
+            let camera = Camera::new(capture.clone(), Arc::clone(clock), spawner());
+            self.desks.push(Arc::clone(&desk));
+            self.captured.push(camera.counters());
+            let (slots, stop) = (self.slots.clone(), stop.clone());
+            let rules = self.to_rules.clone();
+            spawn(&mut self.cameras.crew, &format!("cam-{id}"), move || {
+                if let Some(rules) = rules {
+                    camera::run(camera, &desk, &slots, &rules, &stop);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn job_sender(&self) -> Sender<Job> {
+        self.jobs.clone().unwrap_or_else(|| bounded(0).0)
+    }
+
+    fn rules_sender(&self) -> Sender<ToRules> {
+        self.to_rules.clone().unwrap_or_else(|| bounded(0).0)
+    }
+
+    /// Sleeps the supervisor's loop.
+    pub(super) fn pause(&self, time: Duration) {
+        let _ = self.rest.1.wait_for(time);
+    }
+
+    /// The name of a part that nothing works without and that has ended.
+    pub(super) fn ended_early(&mut self) -> Option<String> {
+        let parts =
+            [("recorder", &mut self.recorder), ("rules", &mut self.rules), ("workers", &mut self.workers)];
+        parts.into_iter().find_map(|(name, stage)| stage.crew.is_done().then(|| name.to_owned()))
+    }
+
+    /// Hands new rules to the rules thread.
+    pub(super) fn swap(&mut self, config: Config) {
+        for (desk, camera) in self.desks.iter().zip(&config.cameras) {
+            desk.replace_watch(camera.watch.clone());
+        }
+        self.tell_rules(ToRules::Swap(Arc::new(config.rules.clone()), Arc::clone(&config.sha256)));
+        self.config.rules = config.rules;
+        self.config.sha256 = config.sha256;
+        for (running, new) in self.config.cameras.iter_mut().zip(config.cameras) {
+            running.watch = new.watch;
+        }
+    }
+
+    fn tell_rules(&self, message: ToRules) {
+        if let Some(rules) = &self.to_rules
+            && rules.send_timeout(message, Duration::from_secs(5)).is_err()
+        {
+            warn!("the rules are too far behind to be told");
+        }
+    }
+
+    /// Looks whether the wall clock is synchronised, and tells the rules when that has changed.
+    pub(super) fn look_at_clock(&mut self) {
+        let Some(synchronised) = clock::is_synchronised() else { return };
+        if self.clock_synchronised.replace(synchronised) != Some(synchronised) {
+            info!("the wall clock is {}synchronised", if synchronised { "" } else { "not " });
+            self.tell_rules(ToRules::ClockSync(synchronised));
+        }
+    }
+
+    /// Every camera is a file or folder that has come to its end.
+    pub(super) fn all_cameras_ended(&self) -> bool {
+        self.desks.iter().all(|desk| desk.state() == CameraState::Ended)
+    }
+
+    /// No look waits or is worked on, and no decision waits to be recorded.
+    pub(super) fn is_quiet(&self) -> bool {
+        let no_time = Duration::ZERO;
+        self.desks.iter().all(|desk| self.slots.wait_free(desk.index, no_time))
+            && self.to_rules.as_ref().is_none_or(Sender::is_empty)
+            && self.jobs.as_ref().is_none_or(Sender::is_empty)
+    }
+
+    /// Alerts in the outbox, 0 when no broker is configured or the store cannot be asked.
+    pub(super) fn alerts_waiting(&self) -> u64 {
+        if self.notified.is_none() {
+            return 0;
+        }
+        outbox_size(&self.config.store.path)
+    }
+
+    /// The heartbeats of the parts that must turn.
+    pub(super) fn beats(&self) -> Vec<(&'static str, u64)> {
+        let mut beats =
+            vec![("rules", self.judged.beat.load(Ordering::Relaxed)), ("recorder", self.recorded.beat())];
+        if let Some(handles) = &self.notified {
+            beats.push(("publisher", handles.counters.heartbeat_us()));
+        }
+        beats
+    }
+
+    /// All counters.
+    pub(super) fn summary(&self, clock: &dyn Clock) -> Summary {
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let inferences = load(&self.pool.inferences);
+        let busy = Duration::from_micros(load(&self.pool.busy_us));
+        Summary {
+            running: clock.now().since(self.started),
+            cameras: self.desks.iter().zip(&self.captured).map(|(d, c)| self.camera_summary(d, c)).collect(),
+            inferences,
+            failed_looks: load(&self.pool.failed),
+            mean_inference: busy
+                .checked_div(u32::try_from(inferences).unwrap_or(u32::MAX))
+                .unwrap_or_default(),
+            decisions: [0, 1, 2, 3].map(|i| load(&self.judged.decisions[i])),
+            committed: self.recorded.committed(),
+            lost: self.recorded.lost() + load(&self.judged.lost),
+            refused_alerts: self.recorded.refused().iter().sum(),
+            delivered: self.notified.as_ref().map(|handles| handles.counters.read().acked),
+            waiting: outbox_size(&self.config.store.path),
+            late: Vec::new(),
+        }
+    }
+
+    fn camera_summary(&self, desk: &Desk, counters: &capture::Counters) -> CameraSummary {
+        CameraSummary {
+            camera: desk.camera.clone(),
+            state: desk.state(),
+            frames: counters.frames(),
+            thinned: counters.thinned(),
+            gated: desk.gated.load(Ordering::Relaxed),
+            broken: counters.decode_errors(),
+            reopened: counters.reopens(),
+            looks: self.slots.counts(desk.index),
+        }
+    }
+
+    /// Takes everything apart in the order of a frame's way. Waits at most `grace`.
+    pub(super) fn stop(mut self, grace: Duration, clock: &Arc<dyn Clock>) -> Summary {
+        let clock = clock.as_ref();
+        let end = deadline(clock, grace);
+        // A camera that blocks in its driver must not take the others' time.
+        let soon = deadline(clock, grace / 3);
+        let mut late = Vec::new();
+        self.cameras.stop = None;
+        late.append(&mut self.cameras.crew.join(clock, soon));
+        self.slots.close();
+        late.append(&mut self.workers.crew.join(clock, end));
+        self.to_rules = None;
+        self.rules.stop = None;
+        late.append(&mut self.rules.crew.join(clock, end));
+        while self.jobs.as_ref().is_some_and(|jobs| !jobs.is_empty()) && clock.now() < end {
+            self.pause(Duration::from_millis(5));
+        }
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
+        late.append(&mut self.doors.crew.join(clock, end));
+        self.publisher.stop = None;
+        late.append(&mut self.publisher.crew.join(clock, end));
+        self.recorder.stop = None;
+        self.jobs = None;
+        late.append(&mut self.recorder.crew.join(clock, end));
+        for name in &late {
+            warn!("thread {name} did not end within {} s", grace.as_secs());
+        }
+        Summary { late, ..self.summary(clock) }
+    }
+}
+
+fn load_model(config: &Config) -> Result<Arc<Model>, DaemonError> {
+    let model = Arc::new(Model::load(&config.model.manifest).map_err(DaemonError::Model)?);
+    model.verify(&read_picture).map_err(DaemonError::Model)?;
+    info!("model {} loaded, {} golden pictures verified", model.manifest().id, model.manifest().golden.len());
+    Ok(model)
+}
