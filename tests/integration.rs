@@ -1,1 +1,3 @@
 //! One integration binary: linking tract once is enough.
+
+mod cli;

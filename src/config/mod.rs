@@ -1,1 +1,118 @@
-//! The configuration file: a raw mirror of the TOML, checked into the settings of every room.
+//! The configuration file: TOML in, checked settings of every room out.
+//!
+//! [`load`] finds all problems in one pass and says of each where it is, what was found and what is allowed. A
+//! [`Config`] cannot be wrong: every name in it exists, every value is within its bounds.
+//!
+//! This room must not open cameras, talk to a broker or run a model; it reads the file, the model's manifest
+//! and the secrets the file points to, and nothing else.
+
+mod check;
+mod file;
+mod keys;
+mod problem;
+mod raw;
+mod reader;
+mod units;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::de::DeTable;
+
+pub use problem::{Grade, Problem, Problems};
+
+use crate::{capture, doors, infer, notify, rules, store, watch};
+use check::ModelLabels;
+use file::{ConfigText, Place};
+use reader::Report;
+
+/// Where the daemon looks for its configuration unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/portero/portero.toml";
+
+/// A checked configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The site's name.
+    pub site: String,
+    /// The model and its workers.
+    pub model: infer::Settings,
+    /// The cameras, in the order of the file; at least one.
+    pub cameras: Vec<CameraConfig>,
+    /// The rules with their schedules.
+    pub rules: rules::RuleSet,
+    /// The doors.
+    pub doors: Vec<doors::Settings>,
+    /// The database.
+    pub store: store::Settings,
+    /// The broker, if there is one.
+    pub notify: Option<notify::Settings>,
+    /// SHA-256 of the file's bytes, hexadecimal.
+    pub sha256: Arc<str>,
+}
+
+/// One camera: how it is read and what is looked at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraConfig {
+    /// How it is read.
+    pub capture: capture::Settings,
+    /// What is looked at.
+    pub watch: watch::Settings,
+}
+
+/// A configuration that can be used, with what should be said about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only; often empty.
+    pub warnings: Problems,
+}
+
+/// Reads and checks a configuration file. Relative paths in it start at its folder. Blocks on the file system.
+///
+/// # Errors
+/// [`Problems`] with at least one error, and all warnings: the file is missing, unreadable or open to
+/// everybody, is no TOML, has unknown keys or wrong values, names what is not defined, or holds a rule that can
+/// never fire.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let fail = |problem| Problems::new(path, String::new(), vec![problem]);
+    let text = file::read_config(path).map_err(fail)?;
+    check_text(path, text, &Place::of(path))
+}
+
+fn check_text(path: &Path, file: ConfigText, place: &Place) -> Result<Loaded, Problems> {
+    let ConfigText { text, sha256 } = file;
+    let report = Report::default();
+    let config = checked(&text, sha256.into(), place, &report);
+    let failed = report.has_errors();
+    let problems = Problems::new(path, text, report.into_list());
+    match config {
+        Some(config) if !failed => Ok(Loaded { config, warnings: problems }),
+        _ => Err(problems),
+    }
+}
+
+fn checked(text: &str, sha256: Arc<str>, place: &Place, report: &Report) -> Option<Config> {
+    let (document, faults) = DeTable::parse_recoverable(text);
+    if !faults.is_empty() {
+        // What could be recovered is not looked at: its problems would mostly follow from these.
+        faults.iter().for_each(|fault| report.add(syntax_problem(text, fault)));
+        return None;
+    }
+    let raw = raw::read(&document, place, report);
+    let labels = raw.model.as_ref().and_then(|model| ModelLabels::read(&model.manifest, report));
+    check::config(raw, labels.as_ref(), sha256, report)
+}
+
+fn syntax_problem(text: &str, fault: &toml::de::Error) -> Problem {
+    let span = fault.span().unwrap_or(0..0);
+    let message = fault.message();
+    let problem = Problem::error(
+        span.start.min(text.len())..span.end.min(text.len()),
+        format!("no valid TOML: {message}"),
+    );
+    if message.starts_with("string values must be quoted") {
+        return problem.help("texts and values with a unit stand in quotes, as in for = \"5s\"");
+    }
+    problem
+}

@@ -1,0 +1,192 @@
+//! From the file as written to settings that cannot be wrong: every comparison across sections is made here.
+
+mod rule;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use toml::Spanned;
+
+use super::problem::Problem;
+use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
+use super::reader::{Named, Report};
+use super::{CameraConfig, Config};
+use crate::domain::{Label, NormRect, Region};
+use crate::rules::RuleSet;
+use crate::{doors, infer, watch};
+
+/// What the rules need to know of the model.
+pub(super) struct ModelLabels {
+    labels: Vec<Label>,
+    background: BTreeSet<Label>,
+}
+
+/// Compares everything with everything. `None` when an error was recorded, by this or by a reader.
+pub(super) fn config(
+    raw: Raw,
+    labels: Option<&ModelLabels>,
+    sha256: Arc<str>,
+    report: &Report,
+) -> Option<Config> {
+    if raw.cameras.is_empty() {
+        report.add(
+            Problem::error(0..0, "the file has no [[camera]]")
+                .help("for example:\n[[camera]]\nid = \"front\"\nsource = \"/dev/video0\""),
+        );
+    }
+    let rules: Vec<_> = raw.rules.iter().map(|rule| rule::check(rule, &raw, labels, report)).collect();
+    unused(&raw, report);
+    unheard(&raw, report);
+    local_time(&raw, report);
+    let doors: Vec<_> = raw.doors.iter().map(|door| self::door(door, raw.broker.as_ref(), report)).collect();
+    let cameras: Vec<_> = raw.cameras.iter().map(|camera| self::camera(camera, &raw.rules)).collect();
+    if report.has_errors() {
+        return None;
+    }
+    let model = raw.model?;
+    Some(Config {
+        site: raw.site.name,
+        model: infer::Settings { manifest: model.manifest.into_inner(), workers: model.workers },
+        cameras: cameras.into_iter().collect::<Option<_>>()?,
+        rules: RuleSet {
+            timezone: raw.site.timezone,
+            schedules: raw
+                .schedules
+                .into_iter()
+                .map(|schedule| Some((schedule.id.id?, schedule.schedule?)))
+                .collect::<Option<_>>()?,
+            rules: rules.into_iter().collect::<Option<_>>()?,
+            background: labels?.background.clone(),
+            presence_gap: raw.presence_gap,
+        },
+        doors: doors.into_iter().collect::<Option<_>>()?,
+        store: raw.store,
+        notify: match raw.broker {
+            Some(broker) => Some(broker.settings?),
+            None => None,
+        },
+        sha256,
+    })
+}
+
+fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {
+    let asking: Vec<&RawRule> = rules.iter().filter(|rule| rule.listens_to(camera)).collect();
+    let mut regions = Vec::new();
+    for zone in &camera.zones {
+        if asking.iter().any(|rule| names(rule.zone.as_ref(), zone.id.as_ref())) {
+            let zone = zone.zone.as_ref()?;
+            regions.push(Region { zone: Some(zone.id().clone()), rect: zone.bounds() });
+        }
+    }
+    if regions.is_empty() || asking.iter().any(|rule| rule.zone.is_none()) {
+        regions.push(Region { zone: None, rect: NormRect::FULL });
+    }
+    let watch = watch::Settings { regions, motion: camera.motion };
+    Some(CameraConfig { capture: camera.capture.clone()?, watch })
+}
+
+fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<doors::Settings> {
+    let name = door.id.as_ref()?;
+    let kind = match door.kind.clone()? {
+        RawKind::Log => doors::Kind::Log,
+        RawKind::Command { argv, time_limit } => doors::Kind::Command { argv, time_limit },
+        RawKind::Mqtt { at, topic, expires_after } => {
+            let Some(broker) = broker else {
+                let message = format!("door `{}` is opened over MQTT, but there is no [mqtt]", name.text);
+                report.add(
+                    Problem::error(at, message).help("for example:\n[mqtt]\nurl = \"mqtt://127.0.0.1:1883\""),
+                );
+                return None;
+            };
+            let topic = topic.unwrap_or_else(|| format!("{}/door/{}/command", broker.prefix, name.text));
+            doors::Kind::Mqtt { topic, expires_after }
+        }
+    };
+    Some(doors::Settings { door: name.id.clone()?, mode: door.mode, max_age: door.max_age, kind })
+}
+
+/// Whether a reference is to this name.
+fn names<T>(reference: Option<&Spanned<String>>, name: Option<&Named<T>>) -> bool {
+    matches!((reference, name), (Some(reference), Some(name)) if *reference.get_ref() == name.text)
+}
+
+/// Warns of what is defined and never asked for.
+fn unused(raw: &Raw, report: &Report) {
+    let warn = |span, message, help| report.add(Problem::warning(span, message).help(help));
+    for camera in &raw.cameras {
+        let listening: Vec<&RawRule> = raw.rules.iter().filter(|rule| rule.listens_to(camera)).collect();
+        if let Some(id) = &camera.id
+            && listening.is_empty()
+        {
+            let message = format!("no rule listens to camera `{}`", id.text);
+            warn(id.span.clone(), message, "its pictures are classified, but nothing is decided");
+            continue;
+        }
+        for id in camera.zones.iter().filter_map(|zone| zone.id.as_ref()) {
+            if !listening.iter().any(|rule| names(rule.zone.as_ref(), Some(id))) {
+                warn(id.span.clone(), format!("no rule asks for zone `{}`", id.text), "it is not looked at");
+            }
+        }
+    }
+    for schedule in &raw.schedules {
+        let name = &schedule.id.text;
+        let asks =
+            |rule: &RawRule| rule.during.as_ref().is_some_and(|d| rule::schedule_name(d.get_ref()).0 == name);
+        if !raw.rules.iter().any(asks) {
+            warn(schedule.header.clone(), format!("no rule asks for schedule `{name}`"), "it has no effect");
+        }
+    }
+    for id in raw.doors.iter().filter_map(|door| door.id.as_ref()) {
+        if !raw.rules.iter().any(|rule| names(rule.door.as_ref(), Some(id))) {
+            warn(id.span.clone(), format!("no rule authorises door `{}`", id.text), "it stays shut");
+        }
+    }
+}
+
+/// Warns, once, when there are alerts and nobody to tell them to.
+fn unheard(raw: &Raw, report: &Report) {
+    let first = raw.rules.iter().find_map(|rule| rule.alert.as_ref());
+    if let Some((severity, _)) = first
+        && raw.broker.is_none()
+    {
+        report.add(
+            Problem::warning(severity.span(), "alerts reach nobody: there is no [mqtt]")
+                .help("they are still recorded in the database"),
+        );
+    }
+}
+
+/// Schedules need to know the time of day.
+fn local_time(raw: &Raw, report: &Report) {
+    let Some(asked) = &raw.site.zone_unknown else { return };
+    let Some(first) = raw.schedules.first() else { return };
+    let span = asked.clone().unwrap_or_else(|| first.header.clone());
+    report.add(
+        Problem::warning(span, "this machine does not know its time zone; schedules are read in UTC")
+            .help("for example:\n[site]\ntimezone = \"Europe/Berlin\""),
+    );
+}
+
+impl ModelLabels {
+    /// Reads the manifest that the file names.
+    pub(super) fn read(manifest: &Spanned<PathBuf>, report: &Report) -> Option<Self> {
+        // Until infer's manifest reader is there.
+        let path = manifest.get_ref();
+        let fail = |message: String| {
+            report.add(Problem::error(manifest.span(), message));
+            None
+        };
+        let Ok(text) = std::fs::read_to_string(path) else {
+            return fail(format!("the model manifest {} cannot be read", path.display()));
+        };
+        let Ok(table) = text.parse::<toml::Table>() else {
+            return fail(format!("the model manifest {} is no TOML", path.display()));
+        };
+        let labels = |key: &str| -> Vec<Label> {
+            let items = table.get("output").and_then(|o| o.get(key)).and_then(|v| v.as_array());
+            items.into_iter().flatten().filter_map(|v| Label::new(v.as_str()?).ok()).collect()
+        };
+        Some(Self { labels: labels("labels"), background: labels("background").into_iter().collect() })
+    }
+}

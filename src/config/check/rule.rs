@@ -1,0 +1,242 @@
+//! One rule against everything it names, and against itself: can it ever fire?
+
+use toml::Spanned;
+
+use super::ModelLabels;
+use crate::config::problem::Problem;
+use crate::config::raw::{Raw, RawCamera, RawRule};
+use crate::config::reader::{Report, did_you_mean, unknown_reference};
+use crate::config::units::show_duration;
+use crate::domain::{Answer, DoorId, Score};
+use crate::doors::Mode;
+use crate::rules::{Action, Agreement, During, Rule};
+
+const UNKNOWN: &str = "unknown";
+/// Below this score a grant without a schedule deserves a word.
+const CAREFUL_SCORE: f32 = 0.8;
+
+/// Looks up every name and checks that the rule can fire. `None` when an error was recorded.
+pub(super) fn check(
+    rule: &RawRule,
+    raw: &Raw,
+    labels: Option<&ModelLabels>,
+    report: &Report,
+) -> Option<Rule> {
+    let cameras = cameras(rule, raw, report);
+    zone(rule, &cameras, report);
+    let answers = labels.map(|labels| answers(rule, labels, report));
+    let during = rule.during.as_ref().map(|reference| during(reference, raw, report));
+    let door = rule.door.as_ref().map(|reference| door(reference, raw, report));
+    grant(rule, raw, report);
+    times(rule, report);
+    collectable(rule, &cameras, report);
+    if report.has_errors() {
+        return None;
+    }
+    let zone_of = |camera: &&RawCamera| {
+        let reference = rule.zone.as_ref();
+        let id = camera
+            .zones
+            .iter()
+            .filter_map(|zone| zone.id.as_ref())
+            .find(|id| super::names(reference, Some(id)))?;
+        id.id.clone()
+    };
+    Some(Rule {
+        id: rule.id.as_ref()?.id.clone()?,
+        zone: cameras.iter().find_map(zone_of),
+        cameras: cameras.iter().map(|camera| camera.id.as_ref()?.id.clone()).collect::<Option<_>>()?,
+        answers: answers?,
+        min_score: Score::new(rule.min_score.value)?,
+        margin: rule.margin,
+        agree: Agreement { k: rule.agree.value.0, n: rule.agree.value.1, within: rule.within.value },
+        hold: rule.hold.value,
+        during: match during {
+            Some(during) => Some(during?),
+            None => None,
+        },
+        cooldown: rule.cooldown.value,
+        max_per_hour: rule.max_per_hour,
+        actions: actions(rule, door.flatten()),
+    })
+}
+
+fn actions(rule: &RawRule, door: Option<DoorId>) -> Vec<Action> {
+    let alert = rule.alert.as_ref();
+    let alert = alert
+        .map(|(severity, snapshot)| Action::Alert { severity: *severity.get_ref(), snapshot: *snapshot });
+    door.map(Action::Authorise).into_iter().chain(alert).chain(rule.log.then_some(Action::Log)).collect()
+}
+
+/// `night` or `!night`: the name, and whether it is negated.
+pub(super) fn schedule_name(text: &str) -> (&str, bool) {
+    text.strip_prefix('!').map_or((text, false), |name| (name, true))
+}
+
+fn cameras<'r>(rule: &RawRule, raw: &'r Raw, report: &Report) -> Vec<&'r RawCamera> {
+    let defined: Vec<&str> = raw.cameras.iter().map(RawCamera::name).collect();
+    let mut found: Vec<&RawCamera> = Vec::new();
+    for reference in &rule.cameras {
+        let name = reference.get_ref();
+        match raw.cameras.iter().find(|camera| camera.name() == name) {
+            None => report.add(unknown_reference("camera", reference, &defined)),
+            Some(camera) if found.iter().any(|known| known.name() == name) => {
+                let again = format!("camera `{}` stands here twice", camera.name());
+                report.add(Problem::error(reference.span(), again));
+            }
+            Some(camera) => found.push(camera),
+        }
+    }
+    found
+}
+
+fn zone(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+    let Some(reference) = &rule.zone else { return };
+    for camera in cameras {
+        let zones: Vec<&str> =
+            camera.zones.iter().filter_map(|zone| Some(zone.id.as_ref()?.text.as_str())).collect();
+        if !zones.contains(&reference.get_ref().as_str()) {
+            let what = format!("zone of camera `{}` named", camera.name());
+            report.add(unknown_reference(what, reference, &zones));
+        }
+    }
+}
+
+fn answers(rule: &RawRule, model: &ModelLabels, report: &Report) -> Vec<Answer> {
+    let mut known: Vec<&str> = model.labels.iter().map(|label| label.as_str()).collect();
+    known.push(UNKNOWN);
+    let mut answers = Vec::new();
+    for reference in &rule.labels {
+        let text = reference.get_ref().as_str();
+        let answer = match model.labels.iter().find(|label| label.as_str() == text) {
+            Some(label) => Answer::Label(label.clone()),
+            None if text == UNKNOWN => Answer::Unknown,
+            None => {
+                let problem = Problem::error(reference.span(), format!("the model knows no label `{text}`"));
+                let problem = problem.label(did_you_mean(text, &known).unwrap_or_default());
+                report.add(problem.help(format!("its labels: {}", known.join(", "))));
+                continue;
+            }
+        };
+        if matches!(&answer, Answer::Label(label) if model.background.contains(label)) {
+            background(rule, reference, report);
+        }
+        if !answers.contains(&answer) {
+            answers.push(answer);
+        }
+    }
+    let least = 1.0 / model.labels.len().max(1) as f32;
+    if let Some(span) = &rule.min_score.span
+        && (f32::EPSILON..least).contains(&rule.min_score.value)
+    {
+        report.add(
+            Problem::warning(span.clone(), "this `min_score` is always reached")
+                .label(format!("the best of {} labels has at least {least:.2}", model.labels.len())),
+        );
+    }
+    answers
+}
+
+fn background(rule: &RawRule, reference: &Spanned<String>, report: &Report) {
+    let message = format!("the model says `{}` when nothing is there", reference.get_ref());
+    report.add(match rule.door {
+        Some(_) => Problem::error(reference.span(), message).label("this would open the door to nobody"),
+        None => Problem::warning(reference.span(), message).label("the rule waits for nothing to be there"),
+    });
+}
+
+fn during(reference: &Spanned<String>, raw: &Raw, report: &Report) -> Option<During> {
+    let (name, negated) = schedule_name(reference.get_ref());
+    let Some(schedule) = raw.schedules.iter().find(|schedule| schedule.id.text == name) else {
+        let defined: Vec<&str> = raw.schedules.iter().map(|schedule| schedule.id.text.as_str()).collect();
+        report.add(unknown_reference("schedule", &Spanned::new(reference.span(), name.to_owned()), &defined));
+        return None;
+    };
+    let always = schedule.schedule.as_ref().is_some_and(|s| s.days.len() == 7 && s.from == s.to);
+    if negated && always {
+        report.add(
+            Problem::error(reference.span(), format!("there is no time outside of schedule `{name}`"))
+                .label("the rule can never fire")
+                .other(schedule.header.clone(), "open all day, every day"),
+        );
+    }
+    Some(During { schedule: schedule.id.id.clone()?, negated })
+}
+
+fn door(reference: &Spanned<String>, raw: &Raw, report: &Report) -> Option<DoorId> {
+    let ids = || raw.doors.iter().filter_map(|door| door.id.as_ref());
+    match ids().find(|id| super::names(Some(reference), Some(id))) {
+        Some(id) => id.id.clone(),
+        None => {
+            let defined: Vec<&str> = ids().map(|id| id.text.as_str()).collect();
+            report.add(unknown_reference("door", reference, &defined));
+            None
+        }
+    }
+}
+
+/// What deserves care when a door is at stake.
+fn grant(rule: &RawRule, raw: &Raw, report: &Report) {
+    let Some(reference) = &rule.door else { return };
+    if let Some(label) = rule.labels.iter().find(|label| label.get_ref() == UNKNOWN) {
+        report.add(
+            Problem::error(label.span(), "`unknown` must not open a door")
+                .label("the model did not recognise anything")
+                .other(reference.span(), "this door"),
+        );
+    }
+    let door = raw.doors.iter().find(|door| super::names(Some(reference), door.id.as_ref()));
+    let active = door.is_some_and(|door| door.mode == Mode::Active);
+    if active && rule.during.is_none() && rule.min_score.value < CAREFUL_SCORE {
+        let span = rule.min_score.span.clone().unwrap_or_else(|| reference.span());
+        report.add(
+            Problem::warning(
+                span,
+                format!("door `{}` opens at any hour on little evidence", reference.get_ref()),
+            )
+            .label(format!("min_score is {}", rule.min_score.value))
+            .help(format!("raise `min_score` to {CAREFUL_SCORE} or more, or say when with `during`")),
+        );
+    }
+}
+
+/// `for` against `cooldown`.
+fn times(rule: &RawRule, report: &Report) {
+    if rule.hold.value < rule.cooldown.value {
+        return;
+    }
+    let cooldown = format!("the cooldown is {}", show_duration(rule.cooldown.value));
+    let span = rule.hold.span.clone().or(rule.cooldown.span.clone()).unwrap_or_else(|| rule.span.clone());
+    let problem = Problem::error(span, "`for` must be shorter than `cooldown`");
+    let problem = match &rule.cooldown.span {
+        Some(cooldown_at) if rule.hold.span.is_some() => problem.other(cooldown_at.clone(), cooldown),
+        _ => problem.label(format!("{cooldown} by default")),
+    };
+    report.add(problem.help("otherwise the rule is ready again before it could have fired"));
+}
+
+/// Whether the slowest camera delivers enough pictures within `within`.
+fn collectable(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+    let Some(camera) = cameras.iter().min_by(|a, b| a.fps.total_cmp(&b.fps)) else { return };
+    let (k, n) = rule.agree.value;
+    let within = rule.within.value;
+    // The first picture opens the window, each further one takes one interval.
+    let most = (within.as_secs_f64() * f64::from(camera.fps) + 1e-6) as u32 + 1;
+    if n <= most {
+        return;
+    }
+    let span = rule.agree.span.clone().or(rule.within.span.clone()).unwrap_or_else(|| rule.span.clone());
+    let window = show_duration(within);
+    let problem = if k > most {
+        Problem::error(span, format!("{k} of {n} can never agree within {window}: the rule cannot fire"))
+    } else {
+        Problem::warning(span, format!("{n} pictures never fall within {window}"))
+    };
+    let plural = if most == 1 { "" } else { "s" };
+    let fact = format!("camera `{}` gives at most {most} picture{plural} within {window}", camera.name());
+    report.add(
+        problem
+            .label(fact)
+            .help(format!("lower `agree`, raise `within` or the camera's `fps` ({})", camera.fps)),
+    );
+}

@@ -1,0 +1,174 @@
+//! The files a configuration consists of: who may write it, who may read its secrets.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml::Spanned;
+
+use super::problem::Problem;
+use super::reader::Report;
+
+/// Larger than any sane configuration; keeps a mistaken path from filling the memory.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+const MAX_SECRET_BYTES: u64 = 64 << 10;
+
+/// What a configuration depends on beside its own text.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// Relative paths start here: the folder of the configuration file.
+    pub(super) folder: PathBuf,
+    /// The machine's name.
+    pub(super) hostname: String,
+    /// Where systemd puts credentials.
+    pub(super) credentials: Option<PathBuf>,
+}
+
+impl Place {
+    /// The surroundings of a configuration file on this machine.
+    pub(super) fn of(config: &Path) -> Self {
+        let folder = config.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Self {
+            folder: folder.to_owned(),
+            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        }
+    }
+
+    /// A path of the file, made relative to the file's folder.
+    pub(super) fn path(&self, text: &str) -> PathBuf {
+        self.folder.join(text)
+    }
+}
+
+/// The text of a configuration file and the SHA-256 of its bytes.
+pub(super) struct ConfigText {
+    pub(super) text: String,
+    pub(super) sha256: String,
+}
+
+/// Reads a configuration file that nobody but its owner and group can write.
+pub(super) fn read_config(path: &Path) -> Result<ConfigText, Problem> {
+    let bytes = read_regular(path, MAX_CONFIG_BYTES).map_err(|reason| config_problem(path, &reason))?;
+    let mode = fs::metadata(path).map(|meta| meta.permissions().mode()).unwrap_or(0);
+    if mode & 0o002 != 0 {
+        let shown = path.display();
+        return Err(Problem::of_file(format!("everybody may write {shown} (mode {:04o})", mode & 0o7777))
+            .help(format!("who writes this file opens the doors; take that away: chmod o-w {shown}")));
+    }
+    let sha256 = hex(&Sha256::digest(&bytes));
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        Problem::of_file(format!("{} is no UTF-8 text: line {line}, byte {at} of the file", path.display()))
+            .help("save the file as UTF-8")
+    })?;
+    Ok(ConfigText { text, sha256 })
+}
+
+fn config_problem(path: &Path, reason: &Unreadable) -> Problem {
+    let shown = path.display();
+    let problem = Problem::of_file(format!("{shown} {reason}"));
+    match reason {
+        Unreadable::Missing => problem.help("name another file with --config, or run scripts/install"),
+        Unreadable::Denied => problem.help(format!("let the service's user read it: chmod g+r {shown}")),
+        _ => problem,
+    }
+}
+
+/// Reads the password that `password_file` names: a path, or `credential:NAME`.
+pub(super) fn read_secret(place: &Place, reference: &Spanned<String>, report: &Report) -> Option<String> {
+    let fail = |message: String, help: String| {
+        report.add(Problem::error(reference.span(), message).help(help));
+        None
+    };
+    let text = reference.get_ref();
+    let path = match (text.strip_prefix("credential:"), &place.credentials) {
+        (None, _) => place.path(text),
+        (Some(name), _) if name.is_empty() || name.contains('/') => {
+            return fail(
+                format!("{text:?} names no credential"),
+                "for example: password_file = \"credential:mqtt\"".to_owned(),
+            );
+        }
+        (Some(name), Some(folder)) => folder.join(name),
+        (Some(name), None) => {
+            return fail(
+                format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set"),
+                "systemd sets it for a service with LoadCredential=; elsewhere set it to the folder of the file"
+                    .to_owned(),
+            );
+        }
+    };
+    let shown = path.display();
+    let bytes = match read_regular(&path, MAX_SECRET_BYTES) {
+        Ok(bytes) => bytes,
+        Err(reason) => {
+            return fail(
+                format!("the password file {shown} {reason}"),
+                format!("write the password into {shown}"),
+            );
+        }
+    };
+    let mode = fs::metadata(&path).map(|meta| meta.permissions().mode()).unwrap_or(0);
+    if mode & 0o004 != 0 {
+        return fail(
+            format!("everybody may read the password file {shown} (mode {:04o})", mode & 0o7777),
+            format!("take that away: chmod o-r {shown}"),
+        );
+    }
+    let secret = String::from_utf8(bytes).unwrap_or_default();
+    let secret = secret.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() {
+        return fail(
+            format!("the password file {shown} is empty or no UTF-8 text"),
+            "it holds the password on one line".to_owned(),
+        );
+    }
+    Some(secret.to_owned())
+}
+
+/// Why a file gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("does not exist")]
+    Missing,
+    #[error("may not be read by this user")]
+    Denied,
+    #[error("is a directory")]
+    Directory,
+    #[error("is no regular file")]
+    Special,
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+    #[error("cannot be read: {0}")]
+    Other(io::Error),
+}
+
+/// Reads a regular file of at most `limit` bytes. A FIFO is refused, so that a mistaken path never blocks.
+pub(super) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Unreadable> {
+    let meta = fs::metadata(path).map_err(unreadable)?;
+    if meta.is_dir() {
+        return Err(Unreadable::Directory);
+    }
+    if !meta.is_file() {
+        return Err(Unreadable::Special);
+    }
+    let mut bytes = Vec::new();
+    File::open(path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
+}
+
+fn unreadable(error: io::Error) -> Unreadable {
+    match error.kind() {
+        io::ErrorKind::NotFound => Unreadable::Missing,
+        io::ErrorKind::PermissionDenied => Unreadable::Denied,
+        _ => Unreadable::Other(error),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

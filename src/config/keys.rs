@@ -1,0 +1,45 @@
+//! Every section of the file and every key in it. What is not listed here is an unknown key.
+
+/// A kind of table in the file.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// As people write it, e.g. `[[camera]]`.
+    pub(super) title: &'static str,
+    /// Its keys, in the order in which they are documented.
+    pub(super) keys: &'static [&'static str],
+}
+
+macro_rules! sections {
+    ($($name:ident $title:literal [$($key:literal),* $(,)?])*) => {
+        $(pub(super) const $name: Section = Section { title: $title, keys: &[$($key),*] };)*
+        /// All of them.
+        pub(super) const ALL: &[&Section] = &[$(&$name),*];
+    };
+}
+
+sections! {
+    FILE "the file" ["version", "site", "model", "mqtt", "store", "presence", "camera", "schedule", "rule", "door"]
+    SITE "[site]" ["name", "timezone"]
+    MODEL "[model]" ["manifest", "workers"]
+    MQTT "[mqtt]" [
+        "url", "user", "password_file", "ca_file", "prefix", "discovery_prefix", "client_id",
+    ]
+    STORE "[store]" ["path", "max_size", "outbox_percent", "retention"]
+    RETENTION "[store.retention]" ["authorize", "deny", "alert", "log"]
+    KEEP "{ age, size }" ["age", "size"]
+    PRESENCE "[presence]" ["gap"]
+    CAMERA "[[camera]]" [
+        "id", "source", "fps", "size", "stall_after", "pace", "loop", "motion", "zone",
+    ]
+    SOURCE "source = { … }" ["v4l2", "ffmpeg", "folder", "command", "format", "preset"]
+    MOTION "motion = { … }" ["min_area", "min_change", "hold"]
+    ZONE "[[camera.zone]]" ["id", "polygon", "box"]
+    SCHEDULE "[schedule.NAME]" ["days", "from", "to"]
+    RULE "[[rule]]" [
+        "id", "camera", "cameras", "zone", "label", "labels", "min_score", "margin", "agree", "within", "for",
+        "during", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "log",
+    ]
+    DOOR "[[door]]" [
+        "id", "kind", "mode", "max_age", "topic", "expires_after", "argv", "time_limit",
+    ]
+}

@@ -1,0 +1,173 @@
+//! `[[camera]]` with its zones.
+
+use std::time::Duration;
+
+use super::source::{self, RawSource};
+use crate::capture::{Pace, Settings};
+use crate::config::file::Place;
+use crate::config::keys;
+use crate::config::problem::Problem;
+use crate::config::reader::{Named, Setting, Table, Value};
+use crate::config::units::show_duration;
+use crate::domain::{CameraId, NormRect, Zone, ZoneError, ZoneId};
+use crate::watch::MotionSettings;
+
+/// `[[camera]]`; `capture` is `None` when it is wrong and was reported.
+pub(in crate::config) struct RawCamera {
+    pub(in crate::config) id: Option<Named<CameraId>>,
+    pub(in crate::config) fps: f32,
+    pub(in crate::config) capture: Option<Settings>,
+    pub(in crate::config) motion: Option<MotionSettings>,
+    pub(in crate::config) zones: Vec<RawZone>,
+}
+
+/// `[[camera.zone]]`; `zone` is `None` when it is wrong and was reported.
+pub(in crate::config) struct RawZone {
+    pub(in crate::config) id: Option<Named<ZoneId>>,
+    pub(in crate::config) zone: Option<Zone>,
+}
+
+impl RawCamera {
+    /// The name as written, empty when it has none.
+    pub(in crate::config) fn name(&self) -> &str {
+        self.id.as_ref().map_or("", |id| &id.text)
+    }
+}
+
+pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
+    let id = table.required("id", "\"front\"").and_then(|value| value.name(CameraId::new));
+    let fps = table.setting("fps", 5.0, |value| value.number(0.1..=60.0));
+    let [width, height] = table.get("size").and_then(|value| size(&value)).unwrap_or([640, 480]);
+    let stalls = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    let stall_after = table.setting("stall_after", Duration::from_secs(10), |value| value.duration(stalls));
+    patient(table, &fps, &stall_after);
+    let source = source::read(table, place, [width, height], fps.value);
+    let (pace, looped) = playback(table, source.as_ref());
+    let zones: Vec<RawZone> = table.tables("zone", &keys::ZONE).iter().map(zone).collect();
+    super::unique("zone", zones.iter().filter_map(|zone| zone.id.as_ref()), table.report);
+    let camera = id.as_ref().and_then(|id| id.id.clone());
+    let capture = camera.zip(source).map(|(camera, source)| Settings {
+        camera,
+        source: source.source,
+        fps: fps.value,
+        width,
+        height,
+        stall_after: stall_after.value,
+        pace,
+        looped,
+    });
+    RawCamera { id, fps: fps.value, capture, motion: motion(table), zones }
+}
+
+/// A camera must be given the time of two frames before it is called stalled.
+fn patient(table: &Table<'_>, fps: &Setting<f32>, stall_after: &Setting<Duration>) {
+    let frame = Duration::from_secs_f32(1.0 / fps.value);
+    if frame * 2 <= stall_after.value {
+        return;
+    }
+    let span = stall_after.span.clone().or(fps.span.clone()).unwrap_or_else(|| table.span.clone());
+    table.report.add(Problem::error(span, "the camera would count as stalled between two frames").help(
+        format!(
+            "at {} frames a second, stall_after must be at least {}; it is {}",
+            fps.value,
+            show_duration(Duration::from_secs((frame * 2).as_secs_f32().ceil() as u64)),
+            show_duration(stall_after.value),
+        ),
+    ));
+}
+
+fn size(value: &Value<'_>) -> Option<[u32; 2]> {
+    const WANTED: &str = "[WIDTH, HEIGHT] in pixels, as in [640, 480]";
+    let Some(items) = value.as_list().filter(|items| items.len() == 2) else { return value.wrong(WANTED) };
+    let sides: Option<Vec<u32>> = items.iter().map(|item| item.whole(16..=8_192)).collect();
+    sides?.try_into().ok()
+}
+
+/// `pace` and `loop`, which only a file or a folder has.
+fn playback(table: &Table<'_>, source: Option<&RawSource>) -> (Pace, bool) {
+    let words = [("realtime", Pace::Realtime), ("fast", Pace::Fast)];
+    let pace = table.setting("pace", Pace::Realtime, |value| value.word(&words)).value;
+    let looped = table.setting("loop", false, Value::yes_no).value;
+    if source.is_some_and(|source| source.live) {
+        const WHY: &str = "the source is live; only a file or a folder has it";
+        if pace == Pace::Fast {
+            table.pointless("pace", WHY);
+        }
+        if looped {
+            table.pointless("loop", WHY);
+        }
+    }
+    (pace, looped)
+}
+
+fn motion(table: &Table<'_>) -> Option<MotionSettings> {
+    let default = MotionSettings { min_area: 0.01, min_change: 12, hold: Duration::from_secs(2) };
+    let value = table.get("motion")?;
+    match value.as_bool() {
+        Some(on) => return on.then_some(default),
+        None if !value.is_table() => {
+            return value.wrong("true, false or a table { min_area, min_change, hold }");
+        }
+        None => {}
+    }
+    let gate = value.table(&keys::MOTION)?;
+    let holds = Duration::ZERO..=Duration::from_secs(3_600);
+    Some(MotionSettings {
+        min_area: gate.setting("min_area", default.min_area, |value| value.number(0.0..=1.0)).value,
+        min_change: gate
+            .setting("min_change", default.min_change, |value| {
+                value.whole(1..=255).and_then(|n| n.try_into().ok())
+            })
+            .value,
+        hold: gate.setting("hold", default.hold, |value| value.duration(holds)).value,
+    })
+}
+
+fn zone(table: &Table<'_>) -> RawZone {
+    let id = table.required("id", "\"door\"").and_then(|value| value.name(ZoneId::new));
+    let name = id.as_ref().and_then(|id| id.id.clone());
+    let zone = match (table.get("polygon"), table.get("box")) {
+        (Some(polygon), None) => self::polygon(&polygon, name),
+        (None, Some(rect)) => self::rect(&rect, name),
+        (Some(_), Some(value)) => value.reject(value.error("`polygon` and `box` exclude each other")),
+        (None, None) => {
+            table.report.add(
+                Problem::error(table.span.clone(), "the zone has no shape")
+                    .help("for example: box = [0.25, 0.1, 0.75, 0.9]  (left, top, right, bottom)")
+                    .help("or: polygon = [[0.2, 0.1], [0.8, 0.1], [0.5, 0.9]]"),
+            );
+            None
+        }
+    };
+    RawZone { id, zone }
+}
+
+const ZONE_HELP: &str =
+    "coordinates are fractions of the picture: 0.0 is left or top, 1.0 is right or bottom";
+
+fn polygon(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
+    let items = value.items("a list of points, as in [[0.2, 0.1], [0.8, 0.1], [0.5, 0.9]]");
+    let points: Vec<(f32, f32)> = items
+        .iter()
+        .map(|item| item.fractions("a list of points [x, y], each from 0.0 to 1.0").map(|[x, y]| (x, y)))
+        .collect::<Option<_>>()?;
+    if items.is_empty() && value.as_list().is_none() {
+        return None;
+    }
+    // The shape is judged even when the name is not usable.
+    let stand_in = || ZoneId::new("zone").ok();
+    let usable = name.is_some();
+    let zone =
+        Zone::polygon(name.or_else(stand_in)?, points).map_err(|error| report_shape(value, &error)).ok()?;
+    usable.then_some(zone)
+}
+
+fn rect(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
+    let [x0, y0, x1, y1] = value.fractions("[left, top, right, bottom], each from 0.0 to 1.0")?;
+    let rect = NormRect::new(x0, y0, x1, y1).map_err(|error| report_shape(value, &error)).ok()?;
+    Some(Zone::rect(name?, rect))
+}
+
+fn report_shape(value: &Value<'_>, error: &ZoneError) {
+    value.report.add(value.error(error.to_string()).help(ZONE_HELP));
+}

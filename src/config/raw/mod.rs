@@ -1,0 +1,97 @@
+//! The file as written: every section read with its defaults and its places, nothing compared across sections.
+//!
+//! serde stops at its first error; walking the parsed tables with the typed readers finds them all.
+
+mod broker;
+mod camera;
+mod door;
+mod general;
+mod rule;
+mod schedule;
+mod source;
+mod storage;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+pub(super) use broker::RawBroker;
+pub(super) use camera::RawCamera;
+pub(super) use door::{RawDoor, RawKind};
+pub(super) use general::{RawModel, RawSite};
+pub(super) use rule::RawRule;
+pub(super) use schedule::RawSchedule;
+
+use super::file::Place;
+use super::keys;
+use super::problem::Problem;
+use super::reader::{Named, Report, Table};
+use crate::store;
+
+/// All sections. `None` stands for a section that is absent, or that is wrong and was reported.
+pub(super) struct Raw {
+    pub(super) site: RawSite,
+    pub(super) model: Option<RawModel>,
+    pub(super) broker: Option<RawBroker>,
+    pub(super) store: store::Settings,
+    pub(super) presence_gap: std::time::Duration,
+    pub(super) cameras: Vec<RawCamera>,
+    pub(super) schedules: Vec<RawSchedule>,
+    pub(super) rules: Vec<RawRule>,
+    pub(super) doors: Vec<RawDoor>,
+}
+
+/// Reads every section.
+pub(super) fn read(document: &Spanned<DeTable<'_>>, place: &Place, report: &Report) -> Raw {
+    let file = Table::open(&keys::FILE, 0..0, document.get_ref(), report);
+    version(&file);
+    let site = general::site(&file, place);
+    let cameras: Vec<RawCamera> =
+        file.tables("camera", &keys::CAMERA).iter().map(|table| camera::read(table, place)).collect();
+    let rules: Vec<RawRule> = file.tables("rule", &keys::RULE).iter().map(rule::read).collect();
+    let doors: Vec<RawDoor> = file.tables("door", &keys::DOOR).iter().map(door::read).collect();
+    unique("camera", cameras.iter().filter_map(|c| c.id.as_ref()), report);
+    unique("rule", rules.iter().filter_map(|r| r.id.as_ref()), report);
+    unique("door", doors.iter().filter_map(|d| d.id.as_ref()), report);
+    Raw {
+        model: general::model(&file, place),
+        broker: broker::read(&file, &site, place),
+        store: storage::read(&file, place),
+        presence_gap: general::presence_gap(&file),
+        schedules: schedule::read(&file),
+        site,
+        cameras,
+        rules,
+        doors,
+    }
+}
+
+fn version(file: &Table<'_>) {
+    let Some(version) = file.get("version") else {
+        let problem = Problem::error(0..0, "the file does not say its version");
+        return file.report.add(problem.label("write here: version = 1"));
+    };
+    if let Some(number) = version.whole(0..=u32::MAX)
+        && number != 1
+    {
+        file.report.add(
+            version
+                .error(format!("version {number} of the configuration is unknown"))
+                .label("this release reads version 1"),
+        );
+    }
+}
+
+/// Records every name that was used before.
+fn unique<'n, T: 'n>(what: &str, names: impl Iterator<Item = &'n Named<T>>, report: &Report) {
+    let mut seen: Vec<&Named<T>> = Vec::new();
+    for name in names {
+        match seen.iter().find(|earlier| earlier.text == name.text) {
+            Some(earlier) => report.add(
+                Problem::error(name.span.clone(), format!("there are two of {what} `{}`", name.text))
+                    .label("second")
+                    .other(earlier.span.clone(), "first"),
+            ),
+            None => seen.push(name),
+        }
+    }
+}

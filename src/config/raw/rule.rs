@@ -1,0 +1,127 @@
+//! `[[rule]]`.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::camera::RawCamera;
+use crate::config::problem::Problem;
+use crate::config::reader::{Named, Setting, Table, Value};
+use crate::config::units;
+use crate::domain::{RuleId, Severity};
+
+/// `[[rule]]`; names are not yet looked up.
+pub(in crate::config) struct RawRule {
+    pub(in crate::config) span: Range<usize>,
+    pub(in crate::config) id: Option<Named<RuleId>>,
+    pub(in crate::config) cameras: Vec<Spanned<String>>,
+    pub(in crate::config) zone: Option<Spanned<String>>,
+    pub(in crate::config) labels: Vec<Spanned<String>>,
+    pub(in crate::config) min_score: Setting<f32>,
+    pub(in crate::config) margin: f32,
+    /// `k` of `n`.
+    pub(in crate::config) agree: Setting<(u32, u32)>,
+    pub(in crate::config) within: Setting<Duration>,
+    pub(in crate::config) hold: Setting<Duration>,
+    pub(in crate::config) during: Option<Spanned<String>>,
+    pub(in crate::config) cooldown: Setting<Duration>,
+    pub(in crate::config) max_per_hour: Option<u32>,
+    pub(in crate::config) door: Option<Spanned<String>>,
+    /// Severity, and whether the picture goes with it.
+    pub(in crate::config) alert: Option<(Spanned<Severity>, bool)>,
+    pub(in crate::config) log: bool,
+}
+
+impl RawRule {
+    /// Whether the rule names this camera.
+    pub(in crate::config) fn listens_to(&self, camera: &RawCamera) -> bool {
+        self.cameras.iter().any(|name| name.get_ref() == camera.name())
+    }
+}
+
+pub(super) fn read(table: &Table<'_>) -> RawRule {
+    let ms = Duration::from_millis;
+    let hour = Duration::from_secs(3_600);
+    let rule = RawRule {
+        span: table.span.clone(),
+        id: table.required("id", "\"night_visitor\"").and_then(|value| value.name(RuleId::new)),
+        cameras: one_or_more(table, "camera", "cameras", "\"front\""),
+        zone: table.get("zone").and_then(|value| value.spanned_text()),
+        labels: one_or_more(table, "label", "labels", "\"person\""),
+        min_score: table.setting("min_score", 0.7, |value| value.number(0.0..=1.0)),
+        margin: table.setting("margin", 0.0, |value| value.number(0.0..=1.0)).value,
+        agree: table.setting("agree", (3, 5), agreement),
+        within: table.setting("within", ms(5_000), |value| value.duration(ms(100)..=hour)),
+        hold: table.setting("for", Duration::ZERO, |value| value.duration(Duration::ZERO..=hour)),
+        during: table.get("during").and_then(|value| value.spanned_text()),
+        cooldown: table.setting("cooldown", ms(30_000), |value| value.duration(ms(100)..=hour * 168)),
+        max_per_hour: table.get("max_per_hour").and_then(|value| max_per_hour(&value)),
+        door: table.get("authorize").and_then(|value| value.spanned_text()),
+        alert: alert(table),
+        log: table.setting("log", false, Value::yes_no).value,
+    };
+    let acts = ["authorize", "alert", "log"]
+        .iter()
+        .any(|key| table.get(key).is_some_and(|v| v.as_bool() != Some(false)));
+    if !acts {
+        table.report.add(Problem::error(table.span.clone(), "the rule does nothing").help(
+            "give it one or more of: authorize = \"DOOR\", alert = \"info|warning|critical\", log = true",
+        ));
+    }
+    rule
+}
+
+/// `one = "a"` or `many = ["a", "b"]`, exactly one of them.
+fn one_or_more(
+    table: &Table<'_>,
+    one: &'static str,
+    many: &'static str,
+    example: &str,
+) -> Vec<Spanned<String>> {
+    match (table.get(one), table.get(many)) {
+        (Some(one), None) => one.spanned_text().into_iter().collect(),
+        (None, Some(many)) => many.texts().unwrap_or_default(),
+        (Some(_), Some(value)) => {
+            let problem = value.error(format!("`{one}` and `{many}` exclude each other"));
+            table.report.add(problem.help(format!("put all of them into `{many}`")));
+            Vec::new()
+        }
+        (None, None) => {
+            table.required(one, example);
+            Vec::new()
+        }
+    }
+}
+
+fn agreement(value: &Value<'_>) -> Option<(u32, u32)> {
+    const WANTED: &str = "\"K of N\", as in \"4 of 6\", with N at most 64";
+    let Some((k, n)) = value.as_text().and_then(units::agreement) else { return value.wrong(WANTED) };
+    let fault = match (k, n) {
+        (_, 65..) => format!("{n} is more than 64"),
+        (0, _) => "at least 1 must agree".to_owned(),
+        _ if k > n => format!("{k} of {n} can never agree"),
+        _ => return Some((k, n)),
+    };
+    value.reject(value.error(format!("`agree` must be {WANTED}")).label(fault))
+}
+
+fn max_per_hour(value: &Value<'_>) -> Option<u32> {
+    let n = value.whole(0..=36_000)?;
+    if n == 0 {
+        let problem = value.error("with `max_per_hour = 0` the rule can never fire").label("at least 1");
+        return value.reject(problem.help("to switch a rule off, remove it or comment it out"));
+    }
+    Some(n)
+}
+
+fn alert(table: &Table<'_>) -> Option<(Spanned<Severity>, bool)> {
+    let Some(value) = table.get("alert") else {
+        table.pointless("snapshot", "the picture goes with an alert, and there is no `alert`");
+        return None;
+    };
+    let words = Severity::ALL.map(|severity| (severity.as_str(), severity));
+    let snapshot = table.setting("snapshot", false, Value::yes_no).value;
+    let severity = value.word(&words)?;
+    Some((Spanned::new(value.span, severity), snapshot))
+}

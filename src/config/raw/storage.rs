@@ -1,0 +1,63 @@
+//! `[store]`.
+
+use std::time::Duration;
+
+use crate::config::file::Place;
+use crate::config::keys;
+use crate::config::problem::Problem;
+use crate::config::reader::Table;
+use crate::config::units::show_bytes;
+use crate::store::{Keep, Retention, Settings};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const DEFAULT_PATH: &str = "/var/lib/portero/portero.db";
+const GIB: u64 = 1 << 30;
+
+/// Default age in days, and default share in percent of what the outbox leaves, per verdict.
+const KEEP_DEFAULTS: [(&str, u32, u64); 4] =
+    [("authorize", 365, 15), ("deny", 90, 10), ("alert", 30, 50), ("log", 30, 25)];
+
+pub(super) fn read(file: &Table<'_>, place: &Place) -> Settings {
+    let table = file.get("store").and_then(|value| value.table(&keys::STORE));
+    let get = |key| table.as_ref().and_then(|table| table.get(key));
+    let path = get("path")
+        .and_then(|value| value.text().map(str::to_owned))
+        .unwrap_or_else(|| DEFAULT_PATH.to_owned());
+    let max_bytes = get("max_size").and_then(|value| value.bytes(16 << 20..=1 << 44)).unwrap_or(GIB);
+    let outbox_percent = get("outbox_percent").and_then(|value| value.whole(1..=90)).unwrap_or(20) as u8;
+    let retention = get("retention").and_then(|value| value.table(&keys::RETENTION));
+    let room = max_bytes / 100 * u64::from(100 - outbox_percent);
+    let [authorise, deny, alert, log] = KEEP_DEFAULTS.map(|(key, days, percent)| {
+        let default = Keep { age: DAY * days, bytes: room / 100 * percent };
+        retention.as_ref().map_or(default, |table| keep(table, key, default))
+    });
+    let kept = [authorise, deny, alert, log].iter().map(|keep| keep.bytes).fold(0, u64::saturating_add);
+    if kept > room
+        && let Some(table) = &retention
+    {
+        file.report.add(
+            Problem::warning(table.span.clone(), "the sizes to keep do not fit into the database")
+                .label(format!(
+                    "together {}, but max_size less the outbox is {}",
+                    show_bytes(kept),
+                    show_bytes(room)
+                ))
+                .help("the oldest events of all kinds go when max_size is reached"),
+        );
+    }
+    Settings {
+        path: place.path(&path),
+        max_bytes,
+        outbox_percent,
+        retention: Retention { authorise, deny, alert, log },
+    }
+}
+
+fn keep(retention: &Table<'_>, key: &'static str, default: Keep) -> Keep {
+    let Some(table) = retention.get(key).and_then(|value| value.table(&keys::KEEP)) else { return default };
+    let ages = Duration::from_secs(60)..=DAY * 36_500;
+    Keep {
+        age: table.setting("age", default.age, |value| value.duration(ages)).value,
+        bytes: table.setting("size", default.bytes, |value| value.bytes(64 << 10..=1 << 44)).value,
+    }
+}
