@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::string::FromUtf8Error;
 
 use sha2::{Digest, Sha256};
 use toml::Spanned;
@@ -50,22 +51,26 @@ pub(super) struct ConfigText {
 }
 
 /// Reads a configuration file that nobody but its owner and group can write.
-pub(super) fn read_config(path: &Path) -> Result<ConfigText, Problem> {
-    let bytes = read_regular(path, MAX_CONFIG_BYTES).map_err(|reason| config_problem(path, &reason))?;
+pub(super) fn read_config(path: &Path) -> Result<ConfigText, Box<Problem>> {
+    let bytes =
+        read_regular(path, MAX_CONFIG_BYTES).map_err(|reason| Box::new(config_problem(path, &reason)))?;
     let mode = fs::metadata(path).map(|meta| meta.permissions().mode()).unwrap_or(0);
     if mode & 0o002 != 0 {
         let shown = path.display();
-        return Err(Problem::of_file(format!("everybody may write {shown} (mode {:04o})", mode & 0o7777))
-            .help(format!("who writes this file opens the doors; take that away: chmod o-w {shown}")));
+        let message = format!("everybody may write {shown} (mode {:04o})", mode & 0o7777);
+        let help = format!("who writes this file opens the doors; take that away: chmod o-w {shown}");
+        return Err(Box::new(Problem::of_file(message).help(help)));
     }
     let sha256 = hex(&Sha256::digest(&bytes));
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
-        Problem::of_file(format!("{} is no UTF-8 text: line {line}, byte {at} of the file", path.display()))
-            .help("save the file as UTF-8")
-    })?;
+    let text = String::from_utf8(bytes).map_err(|error| Box::new(no_text(path, &error)))?;
     Ok(ConfigText { text, sha256 })
+}
+
+fn no_text(path: &Path, error: &FromUtf8Error) -> Problem {
+    let at = error.utf8_error().valid_up_to();
+    let line = error.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1;
+    let message = format!("{} is no UTF-8 text: line {line}, byte {at} of the file", path.display());
+    Problem::of_file(message).help("save the file as UTF-8")
 }
 
 fn config_problem(path: &Path, reason: &Unreadable) -> Problem {

@@ -8,6 +8,7 @@
 
 mod check;
 mod file;
+mod hint;
 mod keys;
 mod problem;
 mod raw;
@@ -75,7 +76,7 @@ pub struct Loaded {
 /// everybody, is no TOML, has unknown keys or wrong values, names what is not defined, or holds a rule that can
 /// never fire.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let fail = |problem| Problems::new(path, String::new(), vec![problem]);
+    let fail = |problem: Box<Problem>| Problems::new(path, "", vec![*problem]);
     let text = file::read_config(path).map_err(fail)?;
     check_text(path, text, &Place::of(path))
 }
@@ -85,7 +86,7 @@ fn check_text(path: &Path, file: ConfigText, place: &Place) -> Result<Loaded, Pr
     let report = Report::default();
     let config = checked(&text, sha256.into(), place, &report);
     let failed = report.has_errors();
-    let problems = Problems::new(path, text, report.into_list());
+    let problems = Problems::new(path, &text, report.into_list());
     match config {
         Some(config) if !failed => Ok(Loaded { config, warnings: problems }),
         _ => Err(problems),
@@ -96,12 +97,28 @@ fn checked(text: &str, sha256: Arc<str>, place: &Place, report: &Report) -> Opti
     let (document, faults) = DeTable::parse_recoverable(text);
     if !faults.is_empty() {
         // What could be recovered is not looked at: its problems would mostly follow from these.
-        faults.iter().for_each(|fault| report.add(syntax_problem(text, fault)));
+        syntax_problems(text, &faults, report);
         return None;
     }
     let raw = raw::read(&document, place, report);
     let labels = raw.model.as_ref().and_then(|model| ModelLabels::read(&model.manifest, report));
     check::config(raw, labels.as_ref(), sha256, report)
+}
+
+fn syntax_problems(text: &str, faults: &[toml::de::Error], report: &Report) {
+    let mut last_line = None;
+    for fault in faults {
+        let problem = syntax_problem(text, fault);
+        let line = problem.span.as_ref().map(|span| text[..span.start].matches('\n').count());
+        if line != last_line {
+            report.add(problem);
+        }
+        last_line = line;
+        // What is not closed swallows the lines that follow, and each would be reported.
+        if ["inline table", "array", "key-value pairs"].iter().any(|what| fault.message().contains(what)) {
+            break;
+        }
+    }
 }
 
 fn syntax_problem(text: &str, fault: &toml::de::Error) -> Problem {
@@ -112,7 +129,12 @@ fn syntax_problem(text: &str, fault: &toml::de::Error) -> Problem {
         format!("no valid TOML: {message}"),
     );
     if message.starts_with("string values must be quoted") {
-        return problem.help("texts and values with a unit stand in quotes, as in for = \"5s\"");
+        problem.help("texts and values with a unit stand in quotes, as in for = \"5s\"")
+    } else if message.contains("inline table") {
+        problem.help("a `{` before this place has no `}`")
+    } else if message.contains("array") {
+        problem.help("a `[` before this place has no `]`, or a comma is missing")
+    } else {
+        problem
     }
-    problem
 }

@@ -94,9 +94,9 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
-    pub(super) fn new(path: &Path, source: String, mut list: Vec<Problem>) -> Self {
+    pub(super) fn new(path: &Path, source: &str, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|p| (p.span.as_ref().map(|s| s.start), p.grade));
-        Self { path: path.to_owned(), source, list }
+        Self { path: path.to_owned(), source: mask_logins(source), list }
     }
 
     /// The file.
@@ -209,5 +209,40 @@ impl Problems {
             }
             None => snippet,
         }
+    }
+}
+
+/// Stars in place of the login in every `scheme://user:password@host`, byte for byte, so that lines with a
+/// password can be shown and every place stays where it is.
+fn mask_logins(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("://").map(|at| at + 3) {
+        let (before, after) = rest.split_at(start);
+        masked.push_str(before);
+        let end = after
+            .find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace())
+            .unwrap_or(after.len());
+        let login = after[..end].rfind('@').unwrap_or(0);
+        masked.extend(std::iter::repeat_n('*', login));
+        rest = &after[login..];
+    }
+    masked.push_str(rest);
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logins_in_urls_are_never_shown() {
+        let text = "a = \"rtsp://admin:pä@ss@cam/1\" # see http://x/y@z\nb = 'mqtt://broker'\n";
+        let masked = mask_logins(text);
+        assert_eq!(masked, "a = \"rtsp://************@cam/1\" # see http://x/y@z\nb = 'mqtt://broker'\n");
+        assert_eq!(masked.len(), text.len());
+        let problem = Problem::error(5..10, "x").help("y");
+        let problems = Problems::new(Path::new("f"), text, vec![problem]);
+        assert!(!problems.render(false).contains("admin"), "{problems}");
     }
 }

@@ -4,14 +4,14 @@
 //! and with an error no configuration is built, so a default used in its place does no harm.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, Section};
+use super::hint::{bad_name, did_you_mean, one_of, unknown_key};
+use super::keys::Section;
 use super::problem::{Grade, Problem};
 use super::units;
 use crate::domain::BadName;
@@ -55,6 +55,8 @@ pub(super) struct Table<'a> {
     section: &'static Section,
     /// The header, or the braces of an inline table.
     pub(super) span: Range<usize>,
+    /// A key was misspelt, so that a missing one is no surprise.
+    pub(super) has_unknown_keys: bool,
     entries: &'a DeTable<'a>,
     pub(super) report: &'a Report,
 }
@@ -77,10 +79,12 @@ impl<'a> Table<'a> {
         report: &'a Report,
     ) -> Self {
         let known = |key: &str| section.keys.contains(&key);
+        let mut has_unknown_keys = false;
         for (key, _) in entries.iter().filter(|(key, _)| !known(key.get_ref())) {
+            has_unknown_keys = true;
             report.add(unknown_key(section, key.span(), key.get_ref()));
         }
-        Self { section, span, entries, report }
+        Self { section, span, has_unknown_keys, entries, report }
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
@@ -177,8 +181,10 @@ impl<'a> Value<'a> {
     fn found(&self) -> String {
         match self.value {
             DeValue::String(text) if text.is_empty() => "found an empty text".to_owned(),
+            DeValue::String(text) if text.chars().count() <= 24 => format!("found the text {text:?}"),
             DeValue::String(_) => "found a text".to_owned(),
-            DeValue::Integer(_) | DeValue::Float(_) => "found a number".to_owned(),
+            DeValue::Integer(number) => format!("found {number}"),
+            DeValue::Float(number) => format!("found {number}"),
             DeValue::Boolean(value) => format!("found {value}"),
             DeValue::Datetime(_) => "found a date or time".to_owned(),
             DeValue::Array(_) => "found a list".to_owned(),
@@ -230,12 +236,18 @@ impl<'a> Value<'a> {
 
     /// A whole number within `range`.
     pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.whole_or(range, &expected)
+    }
+
+    /// A whole number within `range`, which is part of something described by `expected`.
+    pub(super) fn whole_or(&self, range: RangeInclusive<u32>, expected: &str) -> Option<u32> {
         let value = match self.value {
             DeValue::Integer(n) => i64::from_str_radix(n.as_str(), n.radix()).ok(),
             _ => None,
         };
         let fits = value.and_then(|n| u32::try_from(n).ok()).filter(|n| range.contains(n));
-        fits.or_else(|| self.wrong(&format!("a whole number from {} to {}", range.start(), range.end())))
+        fits.or_else(|| self.wrong(expected))
     }
 
     fn as_f32(&self) -> Option<f32> {
@@ -263,15 +275,18 @@ impl<'a> Value<'a> {
         if items.is_empty() && self.as_list().is_some() {
             return self.reject(self.error(format!("`{}` must not be empty", self.key)));
         }
-        items.iter().map(Value::spanned_text).collect()
+        every(items.iter().map(Value::spanned_text))
     }
 
     /// A list of `N` numbers within 0..=1.
     pub(super) fn fractions<const N: usize>(&self, expected: &str) -> Option<[f32; N]> {
         let wrong = || self.wrong(expected);
         let Some(items) = self.as_list().filter(|items| items.len() == N) else { return wrong() };
-        let numbers: Option<Vec<f32>> = items.iter().map(|item| item.number(0.0..=1.0)).collect();
-        numbers?.try_into().ok()
+        let fraction = |item: &Value<'a>| {
+            let fits = item.as_f32().filter(|x| (0.0..=1.0).contains(x));
+            fits.or_else(|| item.wrong(expected))
+        };
+        every(items.iter().map(fraction))?.try_into().ok()
     }
 
     /// One of a closed list of words.
@@ -340,60 +355,8 @@ impl<'a> Value<'a> {
     }
 }
 
-pub(super) fn bad_name(span: Range<usize>, error: &BadName) -> Problem {
-    Problem::error(span, format!("{:?} is no valid {}", error.found, error.what))
-        .help(format!("allowed: {}", error.allowed))
-}
-
-fn unknown_key(section: &'static Section, span: Range<usize>, key: &str) -> Problem {
-    let problem = Problem::error(span, format!("unknown key `{key}` in {}", section.title));
-    let allowed = format!("allowed: {}", section.keys.join(", "));
-    if let Some(hint) = did_you_mean(key, section.keys) {
-        return problem.label(hint).help(allowed);
-    }
-    let home = keys::ALL.iter().find(|other| other.keys.contains(&key));
-    match home {
-        Some(home) => problem.label(format!("belongs to {}", home.title)).help(allowed),
-        None => problem.help(allowed),
-    }
-}
-
-fn one_of(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
-    match quoted.as_slice() {
-        [] => "nothing".to_owned(),
-        [one] => one.clone(),
-        [head @ .., last] => format!("{} or {last}", head.join(", ")),
-    }
-}
-
-/// The candidate that differs from `found` by a slip of the finger, if there is one.
-pub(super) fn nearest<'c>(found: &str, candidates: &[&'c str]) -> Option<&'c str> {
-    let folded = found.to_lowercase();
-    let distance = |c: &&str| strsim::damerau_levenshtein(&folded, &c.to_lowercase());
-    let best = candidates.iter().copied().min_by_key(distance)?;
-    let limit = (best.chars().count().max(found.chars().count()) / 3).max(1);
-    (distance(&best) <= limit).then_some(best)
-}
-
-pub(super) fn did_you_mean(found: &str, candidates: &[&str]) -> Option<String> {
-    nearest(found, candidates).map(|best| format!("did you mean `{best}`?"))
-}
-
-/// An error for a reference to something that is not defined.
-pub(super) fn unknown_reference(
-    what: impl fmt::Display,
-    reference: &Spanned<String>,
-    defined: &[&str],
-) -> Problem {
-    let problem = Problem::error(reference.span(), format!("there is no {what} `{}`", reference.get_ref()));
-    let problem = match did_you_mean(reference.get_ref(), defined) {
-        Some(hint) => problem.label(hint),
-        None => problem,
-    };
-    if defined.is_empty() {
-        problem.help("none is defined")
-    } else {
-        problem.help(format!("defined: {}", defined.join(", ")))
-    }
+/// All values, or `None` when one is missing. Unlike `collect` it reads on after the first that is missing.
+pub(super) fn every<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
+    let all: Vec<Option<T>> = values.collect();
+    all.into_iter().collect()
 }

@@ -45,9 +45,13 @@ pub(super) fn show_duration(value: Duration) -> String {
     shortest(ms, &TIME_UNITS).unwrap_or_else(|| "0s".to_owned())
 }
 
-/// Writes a size as [`bytes`] reads it; a size that is no whole number of KiB is rounded down to one.
+/// Writes a size as [`bytes`] reads it, in the largest unit of which it has at least ten or a whole number,
+/// rounded down.
 pub(super) fn show_bytes(value: u64) -> String {
-    shortest(value & !1023, &SIZE_UNITS).unwrap_or_else(|| "0KiB".to_owned())
+    let fits =
+        |(_, factor): &&(&str, u64)| value >= 10 * factor || (value != 0 && value.is_multiple_of(*factor));
+    let (unit, factor) = SIZE_UNITS.iter().find(fits).unwrap_or(&("KiB", 1 << 10));
+    format!("{}{unit}", value / factor)
 }
 
 /// Reads `"4 of 6"` into `(4, 6)`.

@@ -24,7 +24,8 @@ fn shown(path: &Path) -> String {
 /// Relative, so that what is shown does not depend on where the repository lies.
 fn cases() -> Vec<PathBuf> {
     let entries = fs::read_dir("tests/cli/check").unwrap().map(|entry| entry.unwrap().path());
-    let mut cases: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    let mut cases: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
     cases.sort();
     cases
 }

@@ -3,6 +3,7 @@
 mod rule;
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::{CameraConfig, Config};
 use crate::domain::{Label, NormRect, Region};
+use crate::infer::Manifest;
 use crate::rules::RuleSet;
 use crate::{doors, infer, watch};
 
@@ -36,7 +38,6 @@ pub(super) fn config(
         );
     }
     let rules: Vec<_> = raw.rules.iter().map(|rule| rule::check(rule, &raw, labels, report)).collect();
-    unused(&raw, report);
     unheard(&raw, report);
     local_time(&raw, report);
     let doors: Vec<_> = raw.doors.iter().map(|door| self::door(door, raw.broker.as_ref(), report)).collect();
@@ -44,6 +45,7 @@ pub(super) fn config(
     if report.has_errors() {
         return None;
     }
+    unused(&raw, report);
     let model = raw.model?;
     Some(Config {
         site: raw.site.name,
@@ -111,7 +113,8 @@ fn names<T>(reference: Option<&Spanned<String>>, name: Option<&Named<T>>) -> boo
     matches!((reference, name), (Some(reference), Some(name)) if *reference.get_ref() == name.text)
 }
 
-/// Warns of what is defined and never asked for.
+/// Warns of what is defined and never asked for. Not beside errors: an unused name is mostly the other half of a
+/// misspelt reference.
 fn unused(raw: &Raw, report: &Report) {
     let warn = |span, message, help| report.add(Problem::warning(span, message).help(help));
     for camera in &raw.cameras {
@@ -171,22 +174,14 @@ fn local_time(raw: &Raw, report: &Report) {
 impl ModelLabels {
     /// Reads the manifest that the file names.
     pub(super) fn read(manifest: &Spanned<PathBuf>, report: &Report) -> Option<Self> {
-        // Until infer's manifest reader is there.
-        let path = manifest.get_ref();
-        let fail = |message: String| {
-            report.add(Problem::error(manifest.span(), message));
-            None
-        };
-        let Ok(text) = std::fs::read_to_string(path) else {
-            return fail(format!("the model manifest {} cannot be read", path.display()));
-        };
-        let Ok(table) = text.parse::<toml::Table>() else {
-            return fail(format!("the model manifest {} is no TOML", path.display()));
-        };
-        let labels = |key: &str| -> Vec<Label> {
-            let items = table.get("output").and_then(|o| o.get(key)).and_then(|v| v.as_array());
-            items.into_iter().flatten().filter_map(|v| Label::new(v.as_str()?).ok()).collect()
-        };
-        Some(Self { labels: labels("labels"), background: labels("background").into_iter().collect() })
+        match Manifest::load(manifest.get_ref()) {
+            Ok(manifest) => Some(Self { labels: manifest.labels, background: manifest.background }),
+            Err(error) => {
+                let problem = Problem::error(manifest.span(), error.to_string());
+                let cause = error.source().map(|cause| cause.to_string());
+                report.add(cause.iter().flat_map(|cause| cause.lines()).fold(problem, Problem::help));
+                None
+            }
+        }
     }
 }

@@ -3,9 +3,10 @@
 use toml::Spanned;
 
 use super::ModelLabels;
+use crate::config::hint::{did_you_mean, unknown_reference};
 use crate::config::problem::Problem;
 use crate::config::raw::{Raw, RawCamera, RawRule};
-use crate::config::reader::{Report, did_you_mean, unknown_reference};
+use crate::config::reader::Report;
 use crate::config::units::show_duration;
 use crate::domain::{Answer, DoorId, Score};
 use crate::doors::Mode;

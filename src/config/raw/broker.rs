@@ -57,8 +57,9 @@ pub(super) fn read(file: &Table<'_>, site: &RawSite, place: &Place) -> Option<Ra
 
 fn address(value: &Value<'_>) -> Option<Address> {
     let text = value.text()?;
+    let shown = if text.contains('@') { "the url".to_owned() } else { format!("{text:?}") };
     parse_url(text)
-        .map_err(|fault| value.report.add(value.error(format!("{text:?} {fault}")).help(URL_HELP)))
+        .map_err(|fault| value.report.add(value.error(format!("{shown} {fault}")).help(URL_HELP)))
         .ok()
 }
 

@@ -7,7 +7,7 @@ use crate::capture::{Pace, Settings};
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
-use crate::config::reader::{Named, Setting, Table, Value};
+use crate::config::reader::{Named, Setting, Table, Value, every};
 use crate::config::units::show_duration;
 use crate::domain::{CameraId, NormRect, Zone, ZoneError, ZoneId};
 use crate::watch::MotionSettings;
@@ -77,10 +77,9 @@ fn patient(table: &Table<'_>, fps: &Setting<f32>, stall_after: &Setting<Duration
 }
 
 fn size(value: &Value<'_>) -> Option<[u32; 2]> {
-    const WANTED: &str = "[WIDTH, HEIGHT] in pixels, as in [640, 480]";
+    const WANTED: &str = "[WIDTH, HEIGHT] in pixels, each from 16 to 8192";
     let Some(items) = value.as_list().filter(|items| items.len() == 2) else { return value.wrong(WANTED) };
-    let sides: Option<Vec<u32>> = items.iter().map(|item| item.whole(16..=8_192)).collect();
-    sides?.try_into().ok()
+    every(items.iter().map(|item| item.whole_or(16..=8_192, WANTED)))?.try_into().ok()
 }
 
 /// `pace` and `loop`, which only a file or a folder has.
@@ -147,10 +146,9 @@ const ZONE_HELP: &str =
 
 fn polygon(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
     let items = value.items("a list of points, as in [[0.2, 0.1], [0.8, 0.1], [0.5, 0.9]]");
-    let points: Vec<(f32, f32)> = items
-        .iter()
-        .map(|item| item.fractions("a list of points [x, y], each from 0.0 to 1.0").map(|[x, y]| (x, y)))
-        .collect::<Option<_>>()?;
+    let point = |item: &Value<'_>| item.fractions("a list of points [x, y], each from 0.0 to 1.0");
+    let points: Option<Vec<(f32, f32)>> = items.iter().map(|item| point(item).map(|[x, y]| (x, y))).collect();
+    let points = points?;
     if items.is_empty() && value.as_list().is_none() {
         return None;
     }

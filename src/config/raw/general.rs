@@ -8,9 +8,10 @@ use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use crate::config::file::Place;
+use crate::config::hint::nearest;
 use crate::config::keys;
 use crate::config::problem::Problem;
-use crate::config::reader::{Table, Value, nearest};
+use crate::config::reader::{Table, Value};
 
 /// `[site]`.
 pub(in crate::config) struct RawSite {

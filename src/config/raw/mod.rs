@@ -87,8 +87,8 @@ fn unique<'n, T: 'n>(what: &str, names: impl Iterator<Item = &'n Named<T>>, repo
     for name in names {
         match seen.iter().find(|earlier| earlier.text == name.text) {
             Some(earlier) => report.add(
-                Problem::error(name.span.clone(), format!("there are two of {what} `{}`", name.text))
-                    .label("second")
+                Problem::error(name.span.clone(), format!("{what} `{}` is defined twice", name.text))
+                    .label("again")
                     .other(earlier.span.clone(), "first"),
             ),
             None => seen.push(name),

@@ -64,7 +64,7 @@ pub(super) fn read(table: &Table<'_>) -> RawRule {
     let acts = ["authorize", "alert", "log"]
         .iter()
         .any(|key| table.get(key).is_some_and(|v| v.as_bool() != Some(false)));
-    if !acts {
+    if !acts && !table.has_unknown_keys {
         table.report.add(Problem::error(table.span.clone(), "the rule does nothing").help(
             "give it one or more of: authorize = \"DOOR\", alert = \"info|warning|critical\", log = true",
         ));

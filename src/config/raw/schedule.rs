@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use jiff::civil::{Time, Weekday};
 
+use crate::config::hint::bad_name;
 use crate::config::keys;
-use crate::config::reader::{Named, Table, Value, bad_name};
+use crate::config::reader::{Named, Table, Value, every};
 use crate::config::units;
 use crate::domain::ScheduleId;
 use crate::rules::Schedule;
@@ -62,7 +63,7 @@ fn days(value: &Value<'_>) -> Option<Vec<Weekday>> {
                 "allowed: mon, tue, wed, thu, fri, sat, sun; or \"daily\", \"weekdays\", \"weekend\"",
             ));
     }
-    let mut days: Vec<Weekday> = items.iter().map(|item| item.word(&WEEK)).collect::<Option<_>>()?;
+    let mut days = every(items.iter().map(|item| item.word(&WEEK)))?;
     days.sort_by_key(|day| day.to_monday_zero_offset());
     days.dedup();
     Some(days)
