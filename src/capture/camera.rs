@@ -1,0 +1,269 @@
+//! The loop of one camera thread: open, read, number, stamp, pass on; when the source is lost, wait and open it
+//! anew. It must not end for any reason but a stop or the end of a file.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::error::in_words;
+use super::thin::Thinner;
+use super::{CaptureError, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Spawn};
+use crate::clock::Clock;
+use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp};
+use crate::shutdown::Stop;
+
+/// The longest wait between two signs of life.
+const TURN: Duration = Duration::from_secs(1);
+/// A source that gave pictures for this long had recovered: the next loss starts with a short pause again.
+const HEALTHY: Duration = Duration::from_secs(10);
+/// A camera's pictures come no closer than this, 125 a second; a source that floods us is held back by its pipe.
+const CLOSEST: Duration = Duration::from_millis(8);
+/// Different complaints about pictures that are remembered, so that each is logged once.
+const REMEMBERED: usize = 256;
+
+/// Opens a source; called again after each loss.
+pub type Open = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CaptureError> + Send>;
+
+/// One camera, ready to run on its thread.
+///
+/// # Stamps
+/// In real time a frame is stamped when it has arrived whole. Played fast, frame `n` is stamped `n / fps` after
+/// the first one, as if it had been played at its own rate, so that durations in rules mean the same; such stamps
+/// run ahead of the clock or behind it.
+pub struct Camera {
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    open: Open,
+    counters: Arc<Counters>,
+    next_seq: u64,
+    first_stamp: Option<Stamp>,
+    complaints: HashSet<String>,
+    /// How long the last opening gave good pictures.
+    healthy: Duration,
+}
+
+/// How one opening ended.
+enum Over {
+    Stopped,
+    Ended,
+    /// The end of a looped file: open it again at once.
+    Again,
+    Lost(CameraState, String),
+}
+
+/// Passes state changes on, each once.
+struct Health<'a> {
+    state: Option<CameraState>,
+    tell: &'a mut dyn FnMut(CameraState, &str),
+}
+
+impl Health<'_> {
+    fn becomes(&mut self, state: CameraState, why: &str) {
+        if self.state.replace(state) != Some(state) {
+            (self.tell)(state, why);
+        }
+    }
+}
+
+impl Camera {
+    /// A camera with the source its settings name. `spawn` starts the reader of a V4L2 device.
+    #[must_use]
+    pub fn new(settings: Settings, spawn: Spawn, clock: Arc<dyn Clock>) -> Self {
+        let opener = Opener::new(settings.clone(), spawn, clock.clone());
+        Self::with_open(settings, clock, Box::new(move || opener.open()))
+    }
+
+    /// A camera with a source of another making.
+    #[must_use]
+    pub fn with_open(settings: Settings, clock: Arc<dyn Clock>, open: Open) -> Self {
+        Self {
+            settings,
+            clock,
+            open,
+            counters: Arc::default(),
+            next_seq: 0,
+            first_stamp: None,
+            complaints: HashSet::new(),
+            healthy: Duration::ZERO,
+        }
+    }
+
+    /// What it counts; to be taken before it runs.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Blocks until `stop` is requested, or until a file or folder that is not looped has ended.
+    ///
+    /// `sink` is given each due frame, in order. Played fast, it must return only when the frame has been dealt
+    /// with: that is what paces the source. `health` is told each change of state, with the reason in words that
+    /// hold no credentials.
+    pub fn run(
+        mut self,
+        stop: &Stop,
+        sink: &mut dyn FnMut(Frame),
+        health: &mut dyn FnMut(CameraState, &str),
+    ) {
+        let mut health = Health { state: None, tell: health };
+        let mut backoff = Backoff::new();
+        health.becomes(CameraState::Starting, "");
+        loop {
+            let pause = match self.run_once(stop, sink, &mut health) {
+                Over::Stopped => return,
+                Over::Ended => return health.becomes(CameraState::Ended, "its last frame was read"),
+                Over::Again => Duration::ZERO,
+                Over::Lost(state, why) => {
+                    health.becomes(state, &why);
+                    if self.healthy >= HEALTHY {
+                        backoff.reset();
+                    }
+                    let pause = backoff.pause();
+                    let camera = &self.settings.camera;
+                    log::warn!("camera {camera}: {why}; next attempt in {:.1} s", pause.as_secs_f32());
+                    pause
+                }
+            };
+            if self.wait(pause, stop) {
+                return;
+            }
+            self.counters.reopened.add_one();
+        }
+    }
+
+    /// Waits, turning; true when stopping was requested.
+    fn wait(&self, mut time: Duration, stop: &Stop) -> bool {
+        loop {
+            self.counters.turn(self.clock.now());
+            let slice = time.min(TURN);
+            if stop.wait_for(slice) {
+                return true;
+            }
+            time -= slice;
+            if time.is_zero() {
+                return false;
+            }
+        }
+    }
+
+    /// From one opening to its end.
+    fn run_once(&mut self, stop: &Stop, sink: &mut dyn FnMut(Frame), health: &mut Health<'_>) -> Over {
+        self.healthy = Duration::ZERO;
+        self.counters.turn(self.clock.now());
+        let mut source = match (self.open)() {
+            Ok(source) => source,
+            Err(error) => return Over::Lost(CameraState::Offline, in_words(&error)),
+        };
+        let stall_after = self.settings.stall_after;
+        let mut thinner = Thinner::new(self.settings.period());
+        let opened = self.clock.now();
+        let mut last_good = opened;
+        let mut last_damage = None;
+        let mut frames = 0u64;
+        loop {
+            let now = self.clock.now();
+            self.counters.turn(now);
+            if stop.is_requested() {
+                return Over::Stopped;
+            }
+            let idle = now.since(last_good);
+            if idle >= stall_after {
+                self.counters.stalled.add_one();
+                return Over::Lost(CameraState::Stalled, stalled(stall_after, last_damage));
+            }
+            let grab = match source.next((stall_after - idle).min(TURN), stop) {
+                Ok(grab) => grab,
+                Err(error) => return Over::Lost(CameraState::Offline, in_words(&error)),
+            };
+            let stamp = match &grab {
+                Grab::Nothing => continue,
+                Grab::End if self.settings.looped && frames > 0 => return Over::Again,
+                Grab::End => return Over::Ended,
+                Grab::Picture(_) | Grab::Encoded(_) | Grab::Damaged(_) => self.clock.now(),
+            };
+            if let Grab::Picture(_) | Grab::Encoded(_) = grab {
+                self.counters.captured.add_one();
+                if self.pace() == Pace::Realtime && !self.is_due(&mut thinner, stamp, stop) {
+                    self.counters.thinned.add_one();
+                    last_good = stamp;
+                    continue;
+                }
+            }
+            match decoded(grab) {
+                Ok(picture) => {
+                    health.becomes(CameraState::Online, &format!("{}x{}", picture.width, picture.height));
+                    self.pass_on(picture, stamp, sink);
+                    last_good = self.clock.now();
+                    self.healthy = last_good.since(opened);
+                    frames += 1;
+                }
+                Err(error) => last_damage = Some(self.complain(&error)),
+            }
+        }
+    }
+
+    fn pace(&self) -> Pace {
+        self.settings.effective_pace()
+    }
+
+    /// Whether a picture that came now is due. Holds a flood back.
+    fn is_due(&self, thinner: &mut Thinner, now: Stamp, stop: &Stop) -> bool {
+        let too_close = thinner.since_last(now).and_then(|gap| CLOSEST.checked_sub(gap));
+        if let Some(rest) = too_close {
+            // The loop asks for the stop itself.
+            let _ = stop.wait_for(rest);
+        }
+        thinner.is_due(now)
+    }
+
+    fn pass_on(&mut self, picture: Picture, arrived: Stamp, sink: &mut dyn FnMut(Frame)) {
+        let first = *self.first_stamp.get_or_insert(arrived);
+        let stamp = match self.pace() {
+            Pace::Realtime => arrived,
+            Pace::Fast => first
+                .plus(Duration::from_secs_f64(self.next_seq as f64 / f64::from(self.settings.fps.max(0.01)))),
+        };
+        let at = FrameRef { seq: FrameSeq(self.next_seq), stamp };
+        let Picture { width, height, rgb } = picture;
+        match Frame::new(self.settings.camera.clone(), at, width, height, rgb) {
+            Ok(frame) => {
+                self.next_seq += 1;
+                sink(frame);
+            }
+            Err(error) => {
+                self.complain(&error);
+            }
+        }
+    }
+
+    /// Counts a damaged picture, and logs each kind of damage once.
+    fn complain(&mut self, error: &dyn std::error::Error) -> String {
+        self.counters.damaged.add_one();
+        let why = in_words(error);
+        if self.complaints.len() >= REMEMBERED {
+            self.complaints.clear();
+        }
+        if self.complaints.insert(why.clone()) {
+            log::warn!("camera {}: a picture was passed over: {why}", self.settings.camera);
+        }
+        why
+    }
+}
+
+/// The picture of a grab that holds one.
+fn decoded(grab: Grab) -> Result<Picture, CaptureError> {
+    match grab {
+        Grab::Picture(picture) => Ok(picture),
+        Grab::Encoded(encoded) => encoded.decode(),
+        Grab::Damaged(error) => Err(error),
+        Grab::Nothing | Grab::End => Err(CaptureError::NoFrame),
+    }
+}
+
+fn stalled(after: Duration, last_damage: Option<String>) -> String {
+    match last_damage {
+        None => format!("no picture for {:.1} s", after.as_secs_f32()),
+        Some(why) => format!("no good picture for {:.1} s; the last: {why}", after.as_secs_f32()),
+    }
+}

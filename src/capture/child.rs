@@ -1,0 +1,176 @@
+//! Sources that are programs: ffmpeg, or any command that writes pictures to its standard output.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
+use super::mjpeg::{Found, Splitter};
+use super::process::{Output, Process};
+use super::{CaptureError, CommandOutput, FrameSource, Grab, PixelFormat, Settings, ffmpeg};
+use crate::clock::Clock;
+use crate::shutdown::Stop;
+
+/// How often a request to stop is noticed while a child is silent.
+const TURN: Duration = Duration::from_millis(250);
+/// How long a child that closed its output may take to say with what status it ends.
+const FAREWELL: Duration = Duration::from_millis(500);
+/// ffmpeg's address space: decoders, their threads and stacks need well below 1 GiB at 4K.
+const FFMPEG_ADDRESS_SPACE: u64 = 4 << 30;
+const READ_BYTES: usize = 64 << 10;
+
+/// Cuts the child's bytes into pictures.
+enum Framer {
+    Raw { format: PixelFormat, width: u32, height: u32, size: usize, held: Vec<u8> },
+    Mjpeg { splitter: Splitter, read: Vec<u8> },
+}
+
+/// A program whose output is pictures.
+pub(super) struct ChildSource {
+    process: Process,
+    framer: Framer,
+    clock: Arc<dyn Clock>,
+    frames: u64,
+    /// Ending with status 0 is the end of a file, not a loss.
+    may_end: bool,
+}
+
+impl ChildSource {
+    pub(super) fn ffmpeg(
+        input: &str,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CaptureError> {
+        let args = ffmpeg::arguments(input, settings)?;
+        let framer = Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)?;
+        let process = Process::start("ffmpeg", &args, Some(FFMPEG_ADDRESS_SPACE))?;
+        Ok(Self { process, framer, clock, frames: 0, may_end: !ffmpeg::is_live(input) })
+    }
+
+    pub(super) fn command(
+        argv: &[String],
+        output: CommandOutput,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CaptureError> {
+        let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
+        let framer = Framer::new(output, settings)?;
+        let process = Process::start(program, args, None)?;
+        Ok(Self { process, framer, clock, frames: 0, may_end: false })
+    }
+
+    /// Standard output is closed: the end of a file, or a loss with its reason.
+    fn ended(&mut self) -> Result<Grab, CaptureError> {
+        let status = self.process.finish(FAREWELL);
+        if self.may_end && self.frames > 0 && status.is_some_and(|status| status.success()) {
+            return Ok(Grab::End);
+        }
+        let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
+        let mut said = self.process.last_words();
+        if !said.is_empty() {
+            said.insert_str(0, ": ");
+        }
+        if self.framer.is_inside() {
+            said.push_str(" (in the middle of a picture)");
+        }
+        Err(CaptureError::Exited {
+            program: self.process.name().to_owned(),
+            status,
+            frames: self.frames,
+            said,
+        })
+    }
+}
+
+impl FrameSource for ChildSource {
+    fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError> {
+        let began = self.clock.now();
+        loop {
+            if let Some(found) = self.framer.take() {
+                self.frames += u64::from(matches!(found, Ok(Grab::Encoded(_))));
+                return found.map_err(|bytes| CaptureError::NoPictures {
+                    program: self.process.name().to_owned(),
+                    bytes,
+                });
+            }
+            let passed = self.clock.now().since(began);
+            if passed >= deadline || stop.is_requested() {
+                return Ok(Grab::Nothing);
+            }
+            let wait = (deadline - passed).min(TURN);
+            let read = self.process.read(self.framer.room(), wait);
+            match read
+                .map_err(|source| CaptureError::Read { program: self.process.name().to_owned(), source })?
+            {
+                Output::Bytes => self.framer.digest(),
+                Output::Nothing => {}
+                Output::End => return self.ended(),
+            }
+        }
+    }
+}
+
+impl Framer {
+    fn new(output: CommandOutput, settings: &Settings) -> Result<Self, CaptureError> {
+        let (width, height) = (settings.width, settings.height);
+        check_size(width, height)?;
+        Ok(match output {
+            CommandOutput::Mjpeg => {
+                Framer::Mjpeg { splitter: Splitter::new(MAX_STREAM_PICTURE_BYTES), read: Vec::new() }
+            }
+            CommandOutput::Raw(format) => {
+                let size = format.frame_bytes(width, height).ok_or(CaptureError::Size { width, height })?;
+                Framer::Raw { format, width, height, size, held: Vec::new() }
+            }
+        })
+    }
+
+    /// Where to read to, with free capacity.
+    fn room(&mut self) -> &mut Vec<u8> {
+        match self {
+            Framer::Raw { size, held, .. } => {
+                held.reserve_exact(size.saturating_sub(held.len()).max(1));
+                held
+            }
+            Framer::Mjpeg { read, .. } => {
+                read.reserve_exact(READ_BYTES);
+                read
+            }
+        }
+    }
+
+    /// Something was read.
+    fn digest(&mut self) {
+        if let Framer::Mjpeg { splitter, read } = self {
+            splitter.feed(read);
+            read.clear();
+        }
+    }
+
+    /// The next picture, if it is complete; the number of bytes that were none, if there are too many.
+    fn take(&mut self) -> Option<Result<Grab, usize>> {
+        match self {
+            Framer::Raw { format, width, height, size, held } => (held.len() >= *size).then(|| {
+                let rest = held.split_off(*size);
+                let frame = std::mem::replace(held, rest);
+                Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame)))
+            }),
+            Framer::Mjpeg { splitter, .. } => match splitter.next() {
+                Found::Picture(bytes) => Some(Ok(Grab::Encoded(Encoded::jpeg(bytes)))),
+                Found::Broken(why) => {
+                    let what = "a JPEG picture".to_owned();
+                    Some(Ok(Grab::Damaged(CaptureError::Damaged { what, why: why.to_owned() })))
+                }
+                Found::Nothing(bytes) => Some(Err(bytes)),
+                Found::More => None,
+            },
+        }
+    }
+
+    /// Whether a picture has begun and not ended.
+    fn is_inside(&self) -> bool {
+        match self {
+            Framer::Raw { held, .. } => !held.is_empty(),
+            Framer::Mjpeg { splitter, .. } => splitter.is_inside(),
+        }
+    }
+}

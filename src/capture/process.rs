@@ -1,0 +1,264 @@
+//! A program that writes to a pipe: started without a shell, watched, and always got rid of.
+//!
+//! The child runs in its own process group, which is killed as a whole, and it dies with the thread that started
+//! it (`setpriv --pdeathsig KILL`, where util-linux has it), so keep it on one thread. Nothing here needs a
+//! thread: standard output and standard error are polled together. A child that writes faster than it is read is
+//! held by its pipe.
+//!
+//! Limits: no core file for any child; `address_space` for ffmpeg only, because camera stacks map more memory
+//! than they use. CPU time is not limited: a camera runs for months.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
+
+use super::CaptureError;
+use super::redact::redact;
+
+const SETPRIV: &str = "/usr/bin/setpriv";
+/// A larger pipe means fewer turns between us and the child; this is what the kernel grants without privileges.
+const PIPE_BYTES: usize = 1 << 20;
+/// How much of a child's complaints is kept.
+const KEPT_WORDS: usize = 2048;
+/// How long a child may take to end when asked to.
+const POLITENESS: Duration = Duration::from_millis(500);
+/// How long a killed child may take to disappear; only the kernel can be slower.
+const REAPING: Duration = Duration::from_secs(2);
+const NAP: Duration = Duration::from_millis(5);
+
+/// A running program.
+pub(super) struct Process {
+    name: String,
+    child: Child,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    words: VecDeque<u8>,
+    reaped: bool,
+}
+
+/// What waiting for output gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Output {
+    /// Bytes were appended.
+    Bytes,
+    /// Standard output is closed.
+    End,
+    /// Nothing within the time.
+    Nothing,
+}
+
+impl Process {
+    /// Starts `program` with `args`; `address_space` limits its memory in bytes.
+    pub(super) fn start(
+        program: &str,
+        args: &[String],
+        address_space: Option<u64>,
+    ) -> Result<Self, CaptureError> {
+        let path = find_program(program)?;
+        let failed = |source| CaptureError::Start { program: program.to_owned(), source };
+        let mut command = tied_command(path);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.process_group(0).spawn().map_err(failed)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        // From here on dropping it kills it.
+        let process =
+            Self { name: program.to_owned(), child, stdout, stderr, words: VecDeque::new(), reaped: false };
+        process.limit(Resource::Core, 0);
+        if let Some(bytes) = address_space {
+            process.limit(Resource::As, bytes);
+        }
+        process.prepare_pipes().map_err(|errno| failed(errno.into()))?;
+        Ok(process)
+    }
+
+    /// The program's name, as configured.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn prepare_pipes(&self) -> rustix::io::Result<()> {
+        if let Some(stdout) = &self.stdout {
+            fcntl_setfl(stdout, fcntl_getfl(stdout)? | OFlags::NONBLOCK)?;
+            if let Err(error) = rustix::pipe::fcntl_setpipe_size(stdout, PIPE_BYTES) {
+                log::debug!("`{}`: its pipe stays small: {error}", self.name);
+            }
+        }
+        if let Some(stderr) = &self.stderr {
+            fcntl_setfl(stderr, fcntl_getfl(stderr)? | OFlags::NONBLOCK)?;
+        }
+        Ok(())
+    }
+
+    fn limit(&self, resource: Resource, value: u64) {
+        let limit = Rlimit { current: Some(value), maximum: Some(value) };
+        if let Err(error) = rustix::process::prlimit(Some(self.pid()), resource, limit) {
+            log::debug!("`{}`: the limit {resource:?} could not be set: {error}", self.name);
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Waits at most `wait` for output and appends it to `into`, up to its free capacity (at least one byte must
+    /// be free). Complaints on standard error are kept aside.
+    pub(super) fn read(&mut self, into: &mut Vec<u8>, wait: Duration) -> io::Result<Output> {
+        let Some(stdout) = &self.stdout else { return Ok(Output::End) };
+        let timeout = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let mut fds = vec![PollFd::new(stdout, PollFlags::IN)];
+        fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Output::Nothing),
+            Ok(_) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let output_waits = !fds[0].revents().is_empty();
+        if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
+            self.listen();
+        }
+        match &self.stdout {
+            Some(stdout) if output_waits => match rustix::io::read(stdout, spare_capacity(into)) {
+                Ok(0) => Ok(Output::End),
+                Ok(_) => Ok(Output::Bytes),
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Output::Nothing),
+                Err(error) => Err(error.into()),
+            },
+            _ => Ok(Output::Nothing),
+        }
+    }
+
+    /// Takes what waits on standard error, one bufferful at most, so that a child that only complains cannot
+    /// keep us here.
+    fn listen(&mut self) {
+        let Some(stderr) = &self.stderr else { return };
+        let mut buffer = [0; 4096];
+        match rustix::io::read(stderr, &mut buffer) {
+            Ok(0) => self.stderr = None,
+            Ok(n) => {
+                self.words.extend(&buffer[..n]);
+                let surplus = self.words.len().saturating_sub(KEPT_WORDS);
+                self.words.drain(..surplus);
+            }
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(_) => self.stderr = None,
+        }
+    }
+
+    /// The last lines of what it said, without credentials; empty when it said nothing.
+    pub(super) fn last_words(&mut self) -> String {
+        for _ in 0..16 {
+            self.listen();
+        }
+        let bytes: Vec<u8> = self.words.iter().copied().collect();
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        redact(&lines[lines.len().saturating_sub(3)..].join("; "))
+    }
+
+    /// Gets rid of it: closes its output, gives it `patience` to end on its own, asks it, then kills its whole
+    /// group, and reaps it. `None` when the kernel does not let go of it.
+    pub(super) fn finish(&mut self, patience: Duration) -> Option<ExitStatus> {
+        self.stdout = None;
+        if self.reaped {
+            return self.child.try_wait().ok().flatten();
+        }
+        if !self.ends_within(patience) {
+            self.signal(Signal::TERM);
+            self.ends_within(POLITENESS);
+        }
+        // Even when the child itself has gone: its own children may be left. It is not reaped yet, so that the
+        // number of its group still means this group.
+        self.signal(Signal::KILL);
+        if !self.ends_within(REAPING) {
+            log::warn!("`{}` (process {}) does not die", self.name, self.child.id());
+            return None;
+        }
+        self.reaped = true;
+        self.child.wait().ok()
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Err(error) = rustix::process::kill_process_group(self.pid(), signal) {
+            log::debug!("`{}`: signalling its group failed: {error}", self.name);
+        }
+    }
+
+    /// Whether it has ended, without reaping it; looks again until `patience` has passed.
+    fn ends_within(&self, patience: Duration) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let mut waited = Duration::ZERO;
+        loop {
+            match rustix::process::waitid(WaitId::Pid(self.pid()), options) {
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Ok(Some(_)) | Err(_) => return true,
+            }
+            if waited >= patience {
+                return false;
+            }
+            std::thread::sleep(NAP);
+            waited += NAP;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.finish(Duration::ZERO);
+        }
+    }
+}
+
+/// A command that runs `program` and, where possible, dies with this thread.
+fn tied_command(program: PathBuf) -> Command {
+    static USABLE: OnceLock<bool> = OnceLock::new();
+    let tied = || {
+        let mut command = Command::new(SETPRIV);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        command
+    };
+    let usable = *USABLE.get_or_init(|| {
+        let mut trial = tied();
+        trial.arg("true").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        trial.status().is_ok_and(|status| status.success())
+    });
+    if usable {
+        let mut command = tied();
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+/// Where `program` lies: itself when it holds a slash, else the first match on `PATH`.
+fn find_program(program: &str) -> Result<PathBuf, CaptureError> {
+    let runs =
+        |path: &Path| path.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+    let found = if program.contains('/') {
+        Some(PathBuf::from(program)).filter(|path| runs(path))
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
+        std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| runs(path))
+    };
+    found.ok_or_else(|| {
+        let hint = match program {
+            "ffmpeg" => ": apt-get install ffmpeg",
+            "rpicam-vid" => ": apt-get install rpicam-apps",
+            "gst-launch-1.0" => ": apt-get install gstreamer1.0-tools",
+            _ => "",
+        };
+        CaptureError::NotInstalled { program: program.to_owned(), hint }
+    })
+}

@@ -1,0 +1,128 @@
+//! What one camera is and how it is to be read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::domain::CameraId;
+
+/// What one camera is and how it is to be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Its name.
+    pub camera: CameraId,
+    /// Where pictures come from.
+    pub source: Source,
+    /// Frames per second passed on, 0.1 to 60; a faster source is thinned out.
+    pub fps: f32,
+    /// Size of the frames in pixels. Sources that can scale (ffmpeg) do; for a device it is the wanted format.
+    pub width: u32,
+    /// See `width`.
+    pub height: u32,
+    /// No frame for this long is a stall: the source is closed and opened anew. Counts from the opening, too.
+    pub stall_after: Duration,
+    /// How a file or folder is played; everything else is always `Realtime`.
+    pub pace: Pace,
+    /// Whether a file or folder starts again at its end.
+    pub looped: bool,
+}
+
+impl Settings {
+    /// The time between two frames.
+    #[must_use]
+    pub fn period(&self) -> Duration {
+        Duration::from_secs_f32(1.0 / self.fps.clamp(0.01, 1000.0))
+    }
+
+    /// The pace that counts: only files and folders can be played fast.
+    #[must_use]
+    pub fn effective_pace(&self) -> Pace {
+        match &self.source {
+            Source::Folder { .. } => self.pace,
+            Source::Ffmpeg { input } if !super::ffmpeg::is_live(input) => self.pace,
+            _ => Pace::Realtime,
+        }
+    }
+}
+
+/// Where pictures come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// A V4L2 device: `/dev/video0`, a link below `/dev/v4l/by-id/`, or a bare number.
+    V4l2 {
+        /// The device node or a link to it.
+        device: PathBuf,
+    },
+    /// A file or URL that ffmpeg opens, in a child process.
+    Ffmpeg {
+        /// What follows `-i`.
+        input: String,
+    },
+    /// A folder of JPEG, PNG, BMP or WebP pictures, in the order of their names.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Any program that writes pictures to its standard output.
+    Command {
+        /// The program and its arguments; no shell is involved.
+        argv: Vec<String>,
+        /// What it writes.
+        output: CommandOutput,
+    },
+}
+
+/// What a `command` source writes to its standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandOutput {
+    /// JPEG pictures one after the other (MJPEG; what stands between two pictures is skipped).
+    Mjpeg,
+    /// Raw frames of exactly `width * height` pixels of the camera's size.
+    Raw(PixelFormat),
+}
+
+/// Layout of raw frames, rows from the top without padding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PixelFormat {
+    /// 8-bit R, G, B; 3 bytes a pixel.
+    Rgb24,
+    /// Planar Y, U, V with chroma at half size in both directions, rounded up (I420), BT.601 limited range;
+    /// 1.5 bytes a pixel.
+    Yuv420p,
+    /// Packed Y0 U Y1 V, BT.601 limited range; 2 bytes a pixel, the width rounded up to even.
+    Yuyv,
+}
+
+impl PixelFormat {
+    /// Bytes of one frame of `width` x `height` pixels; `None` when no machine could hold them.
+    #[must_use]
+    pub fn frame_bytes(self, width: u32, height: u32) -> Option<usize> {
+        let (w, h) = (usize::try_from(width).ok()?, usize::try_from(height).ok()?);
+        match self {
+            PixelFormat::Rgb24 => w.checked_mul(h)?.checked_mul(3),
+            PixelFormat::Yuv420p => {
+                let chroma = w.div_ceil(2).checked_mul(h.div_ceil(2))?.checked_mul(2)?;
+                w.checked_mul(h)?.checked_add(chroma)
+            }
+            PixelFormat::Yuyv => w.div_ceil(2).checked_mul(4)?.checked_mul(h),
+        }
+    }
+
+    /// The name ffmpeg and GStreamer users know it by.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PixelFormat::Rgb24 => "rgb24",
+            PixelFormat::Yuv420p => "yuv420p",
+            PixelFormat::Yuyv => "yuyv",
+        }
+    }
+}
+
+/// How a file or folder is played.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At its own rate, as a camera would deliver; frames may be dropped downstream.
+    Realtime,
+    /// As fast as the pipeline takes it: the source waits for its last look to be decided, no frame is dropped.
+    Fast,
+}

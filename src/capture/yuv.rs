@@ -1,0 +1,200 @@
+//! YCbCr to RGB.
+//!
+//! ITU-R BT.601-7, limited range (luma 16..=235, chroma 16..=240 around 128):
+//! `R = 1.164 (Y-16) + 1.596 (V-128)`, `G = 1.164 (Y-16) - 0.392 (U-128) - 0.813 (V-128)`,
+//! `B = 1.164 (Y-16) + 2.017 (U-128)`. The factors are 255/219, and 255/224 times 2(1-Kr), 2(1-Kb) and their
+//! shares in green, with Kr = 0.299 and Kb = 0.114. Computed in 16-bit integers with 5 fractional bits, in loops
+//! that the compiler turns into vector code; off by at most 1 from the rounded real result. Chroma is repeated,
+//! not interpolated.
+
+/// Pixels worked on at once, so that what lies between two steps stays in the first-level cache.
+const BLOCK: usize = 256;
+
+const Y_SHIFT: u32 = 7;
+const RV_SHIFT: u32 = 7;
+const GREEN_SHIFT: u32 = 8;
+const BU_SHIFT: u32 = 8;
+const Y_GAIN: i16 = factor(255.0 / 219.0, Y_SHIFT);
+const RV: i16 = factor(255.0 / 224.0 * 1.402, RV_SHIFT);
+const GU: i16 = factor(-255.0 / 224.0 * 1.772 * 0.114 / 0.587, GREEN_SHIFT);
+const GV: i16 = factor(-255.0 / 224.0 * 1.402 * 0.299 / 0.587, GREEN_SHIFT);
+const BU: i16 = factor(255.0 / 224.0 * 1.772, BU_SHIFT);
+
+/// The factor by which [`scaled`] multiplies so that 5 fractional bits remain: `value * 2^(16 + 5 - shift)`.
+const fn factor(value: f64, shift: u32) -> i16 {
+    (value * (1 << (21 - shift)) as f64) as i16
+}
+
+/// `(sample - zero) * factor` with 5 fractional bits: one multiplication of the upper halves.
+fn scaled(sample: u8, zero: i16, shift: u32, factor: i16) -> i16 {
+    let centred = (i16::from(sample) - zero) << shift;
+    ((i32::from(centred) * i32::from(factor)) >> 16) as i16
+}
+
+/// What chroma adds to red, green and blue, for each pixel of a block.
+struct Chroma {
+    red: [i16; BLOCK],
+    green: [i16; BLOCK],
+    blue: [i16; BLOCK],
+}
+
+impl Chroma {
+    const ZERO: Chroma = Chroma { red: [0; BLOCK], green: [0; BLOCK], blue: [0; BLOCK] };
+
+    /// Takes up to `BLOCK / 2` chroma samples; each serves two pixels.
+    fn load(&mut self, u: &[u8], v: &[u8]) {
+        let pairs = self.red.as_chunks_mut::<2>().0.iter_mut();
+        let pairs = pairs.zip(self.green.as_chunks_mut::<2>().0).zip(self.blue.as_chunks_mut::<2>().0);
+        for (((red, green), blue), (&u, &v)) in pairs.zip(u.iter().zip(v)) {
+            *red = [scaled(v, 128, RV_SHIFT, RV); 2];
+            *green = [scaled(u, 128, GREEN_SHIFT, GU) + scaled(v, 128, GREEN_SHIFT, GV); 2];
+            *blue = [scaled(u, 128, BU_SHIFT, BU); 2];
+        }
+    }
+
+    /// Joins up to `BLOCK` luma samples with this chroma into RGB triples.
+    fn join(&self, y: &[u8], rgb: &mut [u8]) {
+        let mut words = [0u32; BLOCK];
+        let chroma = self.red.iter().zip(&self.green).zip(&self.blue);
+        for ((word, &y), ((&red, &green), &blue)) in words.iter_mut().zip(y).zip(chroma) {
+            let luma = scaled(y, 16, Y_SHIFT, Y_GAIN) + 16;
+            let [r, g, b] = [luma + red, luma + green, luma + blue].map(|v| (v >> 5).clamp(0, 255) as u32);
+            *word = r | g << 8 | b << 16;
+        }
+        pack(&words[..y.len()], rgb);
+    }
+}
+
+/// Packs `0x00BBGGRR` words into RGB triples, four pixels in three words.
+fn pack(words: &[u32], rgb: &mut [u8]) {
+    let (fours, rest) = words.as_chunks::<4>();
+    let (twelves, _) = rgb.as_chunks_mut::<12>();
+    for (&[a, b, c, d], out) in fours.iter().zip(twelves) {
+        out[0..4].copy_from_slice(&(a | b << 24).to_le_bytes());
+        out[4..8].copy_from_slice(&(b >> 8 | c << 16).to_le_bytes());
+        out[8..12].copy_from_slice(&(c >> 16 | d << 8).to_le_bytes());
+    }
+    let tail = rgb.get_mut(fours.len() * 12..).unwrap_or_default();
+    for (word, out) in rest.iter().zip(tail.as_chunks_mut::<3>().0) {
+        out.copy_from_slice(&word.to_le_bytes()[..3]);
+    }
+}
+
+/// Converts a planar frame (I420: Y, then U and V at half size in both directions, rounded up) to RGB.
+/// `None` unless `yuv` holds exactly such a frame and both sides are at least 1.
+#[must_use]
+pub fn yuv420p_to_rgb(yuv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
+    let (luma, half_width, half_height) = (width.checked_mul(height)?, width.div_ceil(2), height.div_ceil(2));
+    let quarter = half_width.checked_mul(half_height)?;
+    if luma == 0 || yuv.len() != luma.checked_add(quarter.checked_mul(2)?)? {
+        return None;
+    }
+    let (y, uv) = yuv.split_at(luma);
+    let (u, v) = uv.split_at(quarter);
+    let mut rgb = vec![0; luma.checked_mul(3)?];
+    let mut chroma = Chroma::ZERO;
+    let halves = u.chunks_exact(half_width).zip(v.chunks_exact(half_width));
+    for ((rgb, y), (u, v)) in rgb.chunks_mut(width * 6).zip(y.chunks(width * 2)).zip(halves) {
+        for (block, (u, v)) in u.chunks(BLOCK / 2).zip(v.chunks(BLOCK / 2)).enumerate() {
+            chroma.load(u, v);
+            for (rgb, y) in rgb.chunks_exact_mut(width * 3).zip(y.chunks_exact(width)) {
+                let span = block * BLOCK..width.min((block + 1) * BLOCK);
+                chroma.join(&y[span.clone()], &mut rgb[span.start * 3..span.end * 3]);
+            }
+        }
+    }
+    Some(rgb)
+}
+
+/// Converts a packed frame (Y0 U Y1 V, rows of an even number of pixels) to RGB; an odd width drops the last
+/// luma of each row. `None` unless `yuyv` holds exactly such a frame and both sides are at least 1.
+#[must_use]
+pub fn yuyv_to_rgb(yuyv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
+    let stride = width.div_ceil(2).checked_mul(4)?;
+    if width == 0 || height == 0 || yuyv.len() != stride.checked_mul(height)? {
+        return None;
+    }
+    let mut rgb = vec![0; width.checked_mul(height)?.checked_mul(3)?];
+    let mut chroma = Chroma::ZERO;
+    let (mut y, mut u, mut v) = ([0; BLOCK], [0; BLOCK / 2], [0; BLOCK / 2]);
+    for (rgb, row) in rgb.chunks_exact_mut(width * 3).zip(yuyv.chunks_exact(stride)) {
+        for (rgb, block) in rgb.chunks_mut(BLOCK * 3).zip(row.chunks(BLOCK * 2)) {
+            let lumas = y.as_chunks_mut::<2>().0.iter_mut();
+            for (((y, u), v), quad) in lumas.zip(&mut u).zip(&mut v).zip(block.as_chunks::<4>().0) {
+                (*y, *u, *v) = ([quad[0], quad[2]], quad[1], quad[3]);
+            }
+            let pairs = block.len() / 4;
+            chroma.load(&u[..pairs], &v[..pairs]);
+            chroma.join(&y[..rgb.len() / 3], rgb);
+        }
+    }
+    Some(rgb)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The formula of the module's page, in real numbers.
+    fn reference(y: u8, u: u8, v: u8) -> [u8; 3] {
+        let (y, u, v) = (1.16438 * (f64::from(y) - 16.0), f64::from(u) - 128.0, f64::from(v) - 128.0);
+        [y + 1.59603 * v, y - 0.39176 * u - 0.81297 * v, y + 2.01723 * u]
+            .map(|c| c.round().clamp(0.0, 255.0) as u8)
+    }
+
+    fn close(rgb: &[u8], expected: [u8; 3]) -> bool {
+        rgb.iter().zip(expected).all(|(&a, b)| a.abs_diff(b) <= 1)
+    }
+
+    #[test]
+    fn every_colour_is_within_one_of_the_formula() {
+        let steps = || (0..=255u8).step_by(5);
+        for (u, v) in steps().flat_map(|u| steps().map(move |v| (u, v))) {
+            let mut yuv: Vec<u8> = (0..=255).collect();
+            yuv.extend([u; 128].iter().chain(&[v; 128]));
+            let rgb = yuv420p_to_rgb(&yuv, 256, 1).unwrap();
+            for (y, rgb) in (0..=255).zip(rgb.chunks(3)) {
+                assert!(close(rgb, reference(y, u, v)), "{y} {u} {v}: {rgb:?}, not {:?}", reference(y, u, v));
+            }
+        }
+    }
+
+    #[test]
+    fn every_pixel_gets_its_own_luma_and_chroma_at_any_size() {
+        for (width, height) in [(1usize, 1usize), (2, 2), (3, 5), (255, 3), (257, 2), (514, 3), (767, 1)] {
+            let (half_w, half_h) = (width.div_ceil(2), height.div_ceil(2));
+            let y = |x: usize, row: usize| 16 + ((x * 7 + row * 31) % 220) as u8;
+            let u = |x: usize, row: usize| 40 + ((x * 3 + row * 17) % 160) as u8;
+            let v = |x: usize, row: usize| 200 - ((x * 5 + row * 11) % 160) as u8;
+            let plane = |w: usize, h: usize, f: &dyn Fn(usize, usize) -> u8| -> Vec<u8> {
+                (0..w * h).map(|i| f(i % w, i / w)).collect()
+            };
+            let yuv =
+                [plane(width, height, &y), plane(half_w, half_h, &u), plane(half_w, half_h, &v)].concat();
+            let rgb = yuv420p_to_rgb(&yuv, width, height).unwrap();
+            let packed: Vec<u8> = (0..half_w * height)
+                .flat_map(|i| {
+                    let (x, row) = (i % half_w, i / half_w);
+                    [y(2 * x, row), u(x, row), y(2 * x + 1, row), v(x, row)]
+                })
+                .collect();
+            let from_packed = yuyv_to_rgb(&packed, width, height).unwrap();
+            for (i, (planar, packed)) in rgb.chunks(3).zip(from_packed.chunks(3)).enumerate() {
+                let (x, row) = (i % width, i / width);
+                let at =
+                    |row_of_chroma| reference(y(x, row), u(x / 2, row_of_chroma), v(x / 2, row_of_chroma));
+                assert!(close(planar, at(row / 2)), "{width}x{height}: {x},{row}");
+                assert!(close(packed, at(row)), "{width}x{height}: {x},{row}");
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_the_wrong_length_are_refused() {
+        assert!(yuv420p_to_rgb(&[0; 5], 2, 2).is_none());
+        assert!(yuv420p_to_rgb(&[], 0, 2).is_none());
+        assert!(yuv420p_to_rgb(&[0; 6], usize::MAX, 2).is_none());
+        assert!(yuyv_to_rgb(&[0; 7], 2, 2).is_none());
+        assert!(yuyv_to_rgb(&[], 0, 0).is_none());
+    }
+}

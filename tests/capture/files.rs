@@ -1,0 +1,100 @@
+//! Files that ffmpeg plays.
+
+use super::*;
+
+fn ffmpeg(path: &Path) -> Settings {
+    settings(Source::Ffmpeg { input: path.to_str().unwrap().to_owned() })
+}
+
+#[test]
+fn a_file_played_fast_gives_every_frame_once_with_the_stamps_of_its_own_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(Settings { pace: Pace::Fast, ..ffmpeg(&clip(folder.path(), 2)) });
+    let frames = running.all();
+    assert_eq!(frames.len(), 20);
+    for (n, frame) in (0u64..).zip(&frames) {
+        assert_eq!((frame.width(), frame.height(), frame.at().seq.0), (64, 48, n));
+        let played = frame.at().stamp.since(frames[0].at().stamp);
+        assert!(
+            played.abs_diff(Duration::from_millis(100 * n)) < Duration::from_millis(1),
+            "{n}: {played:?}"
+        );
+        let expected = (8.0 * n as f64) * 255.0 / 219.0;
+        assert!((brightness(frame) - expected).abs() < 2.0, "{n}: {} for {expected}", brightness(frame));
+    }
+    wait_until("the end", || running.state_names() == ["starting", "online", "ended"]);
+    assert_eq!(running.counts(), CaptureCounts { captured: 20, ..CaptureCounts::default() });
+}
+
+#[test]
+fn a_file_played_in_real_time_is_stamped_by_the_clock() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(ffmpeg(&clip(folder.path(), 2)));
+    let frames = running.all();
+    assert!((15..=20).contains(&frames.len()), "{}", frames.len());
+    let played = frames[frames.len() - 1].at().stamp.since(frames[0].at().stamp);
+    assert!(played > Duration::from_secs(1), "2 s of video came within {played:?}");
+    assert_eq!(running.finish().pop().unwrap().0, CameraState::Ended);
+}
+
+#[test]
+fn a_looped_file_goes_on_and_its_numbers_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(Settings { pace: Pace::Fast, looped: true, ..ffmpeg(&clip(folder.path(), 1)) });
+    let frames = running.frames(35);
+    assert!(frames.iter().map(|f| f.at().seq.0).eq(0..35));
+    assert!((brightness(&frames[1]) - brightness(&frames[21])).abs() < 2.0, "the third turn shows the same");
+    assert_eq!(running.state_names(), ["starting", "online"]);
+}
+
+#[test]
+fn a_slow_file_is_not_filled_up_in_real_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(Settings { fps: 40.0, ..ffmpeg(&clip(folder.path(), 1)) });
+    let n = running.all().len();
+    assert!(n <= 11, "10 frames became {n}");
+}
+
+#[test]
+fn what_is_no_video_says_so_and_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("video.mp4");
+    std::fs::write(&text, "this is no video\n".repeat(100)).unwrap();
+    let running = start(ffmpeg(&text));
+    let why = running.reaches(CameraState::Offline);
+    assert!(why.contains("`ffmpeg` ended") && why.contains("video.mp4: Invalid data"), "{why}");
+    wait_until("a second attempt", || running.counts().reopened >= 1);
+    make(&["-f", "lavfi", "-i", "testsrc=duration=1:rate=10"], &text);
+    running.frame();
+    assert_eq!(running.state_names()[..3], ["starting", "offline", "online"]);
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let why = start(ffmpeg(Path::new("/nonexistent/a.mp4"))).reaches(CameraState::Offline);
+    assert_eq!(why, "/nonexistent/a.mp4 does not exist");
+}
+
+#[test]
+fn a_playlist_cannot_reach_the_network_and_credentials_stay_hidden() {
+    let folder = tempfile::tempdir().unwrap();
+    let list = folder.path().join("list.m3u8");
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    server.set_nonblocking(true).unwrap();
+    let url = format!("http://user:geheim@{}/a.ts", server.local_addr().unwrap());
+    std::fs::write(&list, format!("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"))
+        .unwrap();
+    let why = start(ffmpeg(&list)).reaches(CameraState::Offline);
+    assert!(!why.contains("geheim"), "{why}");
+    assert!(server.accept().is_err(), "ffmpeg asked the network");
+}
+
+#[test]
+fn a_refused_stream_names_the_reason_without_credentials() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    drop(server);
+    let input = format!("rtsp://admin:geheim@{address}/live");
+    let why = start(settings(Source::Ffmpeg { input })).reaches(CameraState::Offline);
+    assert!(why.contains("Connection refused") && !why.contains("geheim"), "{why}");
+}
