@@ -87,7 +87,7 @@ fn check_pixels(width: u64, height: u64, what: &str) -> Result<(), CaptureError>
     Err(CaptureError::TooLarge { what: what.to_owned(), found, allowed })
 }
 
-fn damaged(what: &str, why: impl ToString) -> CaptureError {
+fn damaged(what: &str, why: &dyn std::fmt::Display) -> CaptureError {
     CaptureError::Damaged { what: what.to_owned(), why: why.to_string() }
 }
 
@@ -100,14 +100,14 @@ fn convert(format: PixelFormat, width: u32, height: u32, bytes: Vec<u8>) -> Resu
         PixelFormat::Yuyv => yuv::yuyv_to_rgb(&bytes, w, h),
     };
     let rgb = rgb.ok_or_else(|| {
-        damaged("a raw frame", format_args!("it does not fill {width}x{height} as {}", format.as_str()))
+        damaged("a raw frame", &format_args!("it does not fill {width}x{height} as {}", format.as_str()))
     })?;
     Ok(Picture { width, height, rgb })
 }
 
 /// Decodes a JPEG picture; `what` names it in errors.
 pub(super) fn decode_jpeg(bytes: &[u8], what: &str) -> Result<Picture, CaptureError> {
-    let whole = mjpeg::trim(bytes).ok_or_else(|| damaged(what, "it is truncated"))?;
+    let whole = mjpeg::trim(bytes).ok_or_else(|| damaged(what, &"it is truncated"))?;
     if mjpeg::has_tables(whole) {
         return decode_whole_jpeg(whole, what);
     }
@@ -124,16 +124,16 @@ fn decode_whole_jpeg(bytes: &[u8], what: &str) -> Result<Picture, CaptureError> 
         .jpeg_set_max_scans(64)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| damaged(what, error))?;
-    let info = decoder.info().ok_or_else(|| damaged(what, "it states no size"))?;
+    decoder.decode_headers().map_err(|error| damaged(what, &error))?;
+    let info = decoder.info().ok_or_else(|| damaged(what, &"it states no size"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     check_pixels(width.into(), height.into(), what)?;
     let wanted = width as usize * height as usize * 3;
     if decoder.output_buffer_size() != Some(wanted) {
-        return Err(damaged(what, "its colours are of no known kind"));
+        return Err(damaged(what, &"its colours are of no known kind"));
     }
     let mut rgb = vec![0; wanted];
-    decoder.decode_into(&mut rgb).map_err(|error| damaged(what, error))?;
+    decoder.decode_into(&mut rgb).map_err(|error| damaged(what, &error))?;
     Ok(Picture { width, height, rgb })
 }
 
@@ -146,7 +146,7 @@ pub fn load_picture(path: &Path) -> Result<Picture, CaptureError> {
     let what = path.display().to_string();
     let bytes = read_limited(path, &what)?;
     if bytes.is_empty() {
-        return Err(damaged(&what, "it is empty"));
+        return Err(damaged(&what, &"it is empty"));
     }
     if bytes.starts_with(&[0xff, 0xd8]) {
         return decode_jpeg(&bytes, &what);
@@ -158,7 +158,7 @@ pub fn load_picture(path: &Path) -> Result<Picture, CaptureError> {
     (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
     limits.max_alloc = Some(MAX_PIXELS * 4);
     reader.limits(limits);
-    let rgb = reader.decode().map_err(|error| damaged(&what, error))?.into_rgb8();
+    let rgb = reader.decode().map_err(|error| damaged(&what, &error))?.into_rgb8();
     let (width, height) = rgb.dimensions();
     check_size(width, height)?;
     Ok(Picture { width, height, rgb: rgb.into_raw() })
@@ -171,7 +171,7 @@ fn read_limited(path: &Path, what: &str) -> Result<Vec<u8>, CaptureError> {
     };
     let facts = std::fs::metadata(path).map_err(failed)?;
     if !facts.is_file() {
-        return Err(damaged(what, "it is no regular file"));
+        return Err(damaged(what, &"it is no regular file"));
     }
     if facts.len() > MAX_FILE_BYTES {
         let (found, allowed) =

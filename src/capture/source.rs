@@ -106,7 +106,7 @@ pub struct ProbeReport {
 pub fn probe(
     settings: &Settings,
     spawn: Spawn,
-    clock: Arc<dyn Clock>,
+    clock: &Arc<dyn Clock>,
     timeout: Duration,
     stop: &Stop,
 ) -> Result<ProbeReport, CaptureError> {

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portero::capture::{Camera, CaptureCounts, Counters, Pace, Settings, Source, Spawn};
-use portero::clock::SystemClock;
+use portero::clock::{Clock, SystemClock};
 use portero::domain::{CameraId, CameraState, Frame};
 use portero::shutdown::{StopHandle, stop_pair};
 
@@ -146,9 +146,9 @@ impl Drop for Running {
 }
 
 fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
+    let begun = SystemClock.now();
     while !done() {
-        assert!(begun.elapsed() < PATIENCE, "waited too long for {what}");
+        assert!(SystemClock.now().since(begun) < PATIENCE, "waited too long for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -176,16 +176,4 @@ fn clip(folder: &Path, seconds: u32) -> std::path::PathBuf {
 /// The mean of all channels.
 fn brightness(frame: &Frame) -> f64 {
     frame.rgb().iter().map(|&v| f64::from(v)).sum::<f64>() / frame.rgb().len() as f64
-}
-
-/// Processes whose command line holds `word`.
-fn processes_with(word: &str) -> Vec<u32> {
-    let entries = std::fs::read_dir("/proc").unwrap().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &u32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(word)
-        })
-        .collect()
 }
