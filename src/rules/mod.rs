@@ -1,141 +1,51 @@
 //! The rules engine: predictions in, decisions out.
+//!
+//! [`Engine::step`] is a function of its state, one [`Input`] and the moment it is told. It reads no clock, does no
+//! I/O and keeps everything in ordered collections, so the same inputs give the same decisions, byte for byte,
+//! and what was recorded can be replayed.
+//!
+//! # How a decision comes about
+//! 1. **Smoothing.** Each camera and zone has a window of its last predictions. A prediction *counts* for a rule
+//!    when its answer is one of the rule's, its score reaches `min_score` and its margin `margin`; *unknown* has
+//!    neither bar, because there the model has declined to stand by its number. The rule's condition is met while
+//!    `k` of the last `n` count, all captured within `within` of the newest.
+//! 2. **Matching.** A rule matches on a prediction that itself counts, when its condition has been met without a
+//!    break for `hold` and its schedule is open. All times are those of the frames, so load changes nothing.
+//! 3. **Firing.** A rule fires once per presence: after a match it is spent until its condition has not been met
+//!    for `presence_gap`. In cooldown (per rule and camera) or out of budget (per rule) the firing is suppressed
+//!    and counted, and the presence is spent all the same.
+//! 4. **Granting.** In configuration order, the first matching rule that authorises a door decides about it, and
+//!    for as long as its presence lasts no later rule opens that door, whether the first one granted, was in
+//!    cooldown or was out of budget. After a grant no other rule, earlier or later, opens it in that presence.
+//!    Alert and log actions are evaluated for every rule.
+//! 5. **Denial.** Whoever stands before a door that no rule opens leaves one denial per presence, with the grounds
+//!    of each rule.
+//!
+//! # What must not happen here
+//! No clock, no file, no socket, no thread, no randomness, no hashing order; no pixel. A schedule never grants
+//! anything while the wall clock is known to be wrong. A tick never decides anything: only frames are evidence.
+//! Memory is bounded by the configuration: 64 predictions per camera and zone, `max_per_hour` stamps per rule.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+mod doorway;
+mod engine;
+mod input;
+mod ledger;
+mod reason;
+mod schedule;
+mod settings;
+mod view;
+mod watch;
+mod window;
 
-use jiff::civil::{Time, Weekday};
-use jiff::tz::TimeZone;
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scripts;
+#[cfg(test)]
+mod tests;
 
-use crate::domain::{
-    Answer, CameraId, CameraState, DoorId, Label, Prediction, RuleId, ScheduleId, Score, Severity, ZoneId,
-};
-
-/// Everything the engine works by; swapped as a whole on reload.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RuleSet {
-    /// The zone in which schedules are read.
-    pub timezone: TimeZone,
-    /// The named schedules.
-    pub schedules: BTreeMap<ScheduleId, Schedule>,
-    /// The rules, in order of precedence for grants.
-    pub rules: Vec<Rule>,
-    /// Labels that mean "nothing here"; they are no presence.
-    pub background: BTreeSet<Label>,
-    /// A presence is over when nothing was seen for this long; then a rule may fire again.
-    pub presence_gap: Duration,
-}
-
-/// When a schedule is open.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Schedule {
-    /// Days on which a window *starts*.
-    pub days: Vec<Weekday>,
-    /// Start of the window, local time, inclusive.
-    pub from: Time,
-    /// End of the window, local time, exclusive; not after `from` means: past midnight, into the next day.
-    pub to: Time,
-}
-
-/// One rule.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rule {
-    /// Its name.
-    pub id: RuleId,
-    /// The cameras it listens to; never empty.
-    pub cameras: Vec<CameraId>,
-    /// The zone whose predictions count; `None` is the whole picture.
-    pub zone: Option<ZoneId>,
-    /// The answers it waits for; never empty.
-    pub answers: Vec<Answer>,
-    /// A prediction counts from this probability on.
-    pub min_score: Score,
-    /// A prediction counts when its best label is this far ahead of the second; 0..=1.
-    pub margin: f32,
-    /// How many predictions must agree.
-    pub agree: Agreement,
-    /// How long the agreement must last before the rule fires (`for`).
-    pub hold: Duration,
-    /// The schedule in which it may fire.
-    pub during: Option<During>,
-    /// After firing it does not fire again for this long.
-    pub cooldown: Duration,
-    /// It fires at most this often in any 60 minutes.
-    pub max_per_hour: Option<u32>,
-    /// What it does; never empty.
-    pub actions: Vec<Action>,
-}
-
-/// `k` of the last `n` predictions of one camera and zone, all captured within `within`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Agreement {
-    /// How many must agree, `1..=n`.
-    pub k: u32,
-    /// Of how many, at most 64.
-    pub n: u32,
-    /// Older predictions do not count.
-    pub within: Duration,
-}
-
-/// A reference to a schedule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct During {
-    /// The schedule.
-    pub schedule: ScheduleId,
-    /// `!schedule`: outside of it.
-    pub negated: bool,
-}
-
-/// What a rule does when it fires.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Open a door.
-    Authorise(DoorId),
-    /// Tell the world.
-    Alert {
-        /// How much it matters.
-        severity: Severity,
-        /// Whether the picture goes with it.
-        snapshot: bool,
-    },
-    /// Remember it.
-    Log,
-}
-
-/// All that can wake the engine. A closed list: what is not here cannot influence a decision.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The model spoke.
-    Prediction(Prediction),
-    /// Time passed.
-    Tick,
-    /// A camera changed its state.
-    CameraHealth {
-        /// The camera.
-        camera: CameraId,
-        /// Its new state.
-        state: CameraState,
-    },
-    /// A second factor was presented at a door.
-    Factor {
-        /// The door.
-        door: DoorId,
-        /// The factor's name, as configured.
-        factor: String,
-        /// Whether it was right.
-        accepted: bool,
-    },
-    /// A door contact changed.
-    Contact {
-        /// The door.
-        door: DoorId,
-        /// Whether the door stands open.
-        open: bool,
-    },
-    /// The house changed its mode (home, away, …).
-    Mode(String),
-    /// Whether the wall clock is synchronised. While it is not, schedules grant nothing.
-    ClockSync(bool),
-    /// New rules take effect.
-    ConfigSwap(Arc<RuleSet>),
-}
+pub use engine::Engine;
+pub use input::Input;
+pub use settings::{Action, Agreement, During, Rule, RuleSet, Schedule};

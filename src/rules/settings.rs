@@ -1,0 +1,121 @@
+//! What the engine works by. Built and checked by `config`; here it is taken as it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::civil::{Time, Weekday};
+use jiff::tz::TimeZone;
+
+use crate::domain::{Answer, CameraId, DoorId, Label, RuleId, ScheduleId, Score, Severity, ZoneId};
+
+/// Everything the engine works by; swapped as a whole on reload.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RuleSet {
+    /// The zone in which schedules are read.
+    pub timezone: TimeZone,
+    /// The named schedules.
+    pub schedules: BTreeMap<ScheduleId, Schedule>,
+    /// The rules, in order of precedence for grants.
+    pub rules: Vec<Rule>,
+    /// Labels that mean "nothing here"; they are no presence.
+    pub background: BTreeSet<Label>,
+    /// A presence is over when nothing was seen for this long; then a rule may fire again. Should be longer than
+    /// the time between two looks, else every look is a presence of its own.
+    pub presence_gap: Duration,
+}
+
+/// When a schedule is open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    /// Days on which a window *starts*.
+    pub days: Vec<Weekday>,
+    /// Start of the window, local time, inclusive.
+    pub from: Time,
+    /// End of the window, local time, exclusive; not after `from` means: past midnight, into the next day.
+    pub to: Time,
+}
+
+/// One rule.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rule {
+    /// Its name, unique in the set.
+    pub id: RuleId,
+    /// The cameras it listens to; never empty.
+    pub cameras: Vec<CameraId>,
+    /// The zone whose predictions count; `None` is the whole picture.
+    pub zone: Option<ZoneId>,
+    /// The answers it waits for; never empty.
+    pub answers: Vec<Answer>,
+    /// A prediction counts from this probability on; *unknown* counts whatever its probability.
+    pub min_score: Score,
+    /// A prediction counts when its best label is this far ahead of the second; 0..=1. Not asked of *unknown*.
+    pub margin: f32,
+    /// How many predictions must agree.
+    pub agree: Agreement,
+    /// How long the agreement must last before the rule fires (`for`).
+    pub hold: Duration,
+    /// The schedule in which it may fire.
+    pub during: Option<During>,
+    /// After firing it does not fire again for this long, per camera.
+    pub cooldown: Duration,
+    /// It fires at most this often in any 60 minutes, over all its cameras.
+    pub max_per_hour: Option<u32>,
+    /// What it does; never empty.
+    pub actions: Vec<Action>,
+}
+
+impl Rule {
+    /// The doors it authorises, each once, in the order of its actions.
+    pub(super) fn doors(&self) -> impl Iterator<Item = &DoorId> {
+        self.actions.iter().enumerate().filter_map(|(i, action)| match action {
+            Action::Authorise(door) if !self.actions[..i].contains(action) => Some(door),
+            _ => None,
+        })
+    }
+
+    /// Whether it authorises `door`.
+    pub(super) fn opens(&self, door: &DoorId) -> bool {
+        self.doors().any(|d| d == door)
+    }
+
+    /// Whether it has an action other than opening a door.
+    pub(super) fn speaks(&self) -> bool {
+        self.actions.iter().any(|action| !matches!(action, Action::Authorise(_)))
+    }
+}
+
+/// `k` of the last `n` predictions of one camera and zone, all captured within `within`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Agreement {
+    /// How many must agree, `1..=n`; 0 is read as 1.
+    pub k: u32,
+    /// Of how many, at most 64; more is read as 64. It is enough that `k` agree before `n` were seen.
+    pub n: u32,
+    /// Predictions captured longer than this before the newest do not count.
+    pub within: Duration,
+}
+
+/// A reference to a schedule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct During {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// `!schedule`: outside of it.
+    pub negated: bool,
+}
+
+/// What a rule does when it fires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Open a door.
+    Authorise(DoorId),
+    /// Tell the world.
+    Alert {
+        /// How much it matters.
+        severity: Severity,
+        /// Whether the picture goes with it.
+        snapshot: bool,
+    },
+    /// Remember it.
+    Log,
+}
