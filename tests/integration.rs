@@ -2,5 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
-mod cli;
+mod broker;
 mod capture;
+mod cli;
+mod support;

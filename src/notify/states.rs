@@ -1,0 +1,141 @@
+//! The latest state of every camera, as the broker is told of it.
+//!
+//! Whoever knows something sets it here; the publisher tells the broker when it can. Only the latest value counts,
+//! so nothing queues up while the broker is away, and after every reconnect everything is told again: nobody is
+//! left with a state from yesterday.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Settings;
+use super::alert::Message;
+use crate::domain::{CameraId, CameraState};
+
+/// Sets states from any thread. Never blocks on the broker. Cloning shares.
+#[derive(Clone)]
+pub struct States {
+    table: Arc<Mutex<Vec<Camera>>>,
+    bell: Arc<Notify>,
+}
+
+struct Camera {
+    id: CameraId,
+    state: CameraState,
+    person: bool,
+    /// What the current connection was told last.
+    told: Option<(CameraState, bool)>,
+}
+
+impl Camera {
+    /// A camera that does not deliver sees nobody, whatever it saw last.
+    fn tellable(&self) -> (CameraState, bool) {
+        (self.state, self.person && self.state == CameraState::Online)
+    }
+}
+
+impl States {
+    /// Every camera is `starting` and sees nobody.
+    pub(super) fn new(cameras: &[CameraId], bell: Arc<Notify>) -> Self {
+        let camera = |id: &CameraId| Camera {
+            id: id.clone(),
+            state: CameraState::Starting,
+            person: false,
+            told: None,
+        };
+        Self { table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())), bell }
+    }
+
+    /// The camera's connectivity. A camera that is not in the configuration is ignored.
+    pub fn set_camera(&self, camera: &CameraId, state: CameraState) {
+        self.change(camera, |row| row.state = state);
+    }
+
+    /// Whether the camera sees somebody. Told as long as the camera is online.
+    pub fn set_person(&self, camera: &CameraId, person: bool) {
+        self.change(camera, |row| row.person = person);
+    }
+
+    fn change(&self, camera: &CameraId, set: impl FnOnce(&mut Camera)) {
+        let mut table = self.table();
+        let Some(row) = table.iter_mut().find(|row| row.id == *camera) else { return };
+        let before = row.tellable();
+        set(row);
+        if row.tellable() != before {
+            self.bell.notify_one();
+        }
+    }
+
+    /// The messages that bring the broker up to date, at most `room` of them and one more, counted as told.
+    pub(super) fn take_changes(&self, settings: &Settings, room: usize) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for row in self.table().iter_mut() {
+            let now = row.tellable();
+            if messages.len() >= room || row.told == Some(now) {
+                continue;
+            }
+            let (state, person) = now;
+            if row.told.map(|told| told.0) != Some(state) {
+                messages.push(retained(settings, &row.id, "status", state.as_str()));
+            }
+            if row.told.map(|told| told.1) != Some(person) {
+                messages.push(retained(settings, &row.id, "person", if person { "ON" } else { "OFF" }));
+            }
+            row.told = Some(now);
+        }
+        messages
+    }
+
+    /// Everything is to be told again.
+    pub(super) fn forget_told(&self) {
+        self.table().iter_mut().for_each(|row| row.told = None);
+    }
+
+    fn table(&self) -> MutexGuard<'_, Vec<Camera>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn retained(settings: &Settings, camera: &CameraId, what: &str, value: &str) -> Message {
+    Message { topic: settings.topic(&format!("{camera}/{what}")), payload: value.into(), retain: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::alert::tests::settings;
+    use super::*;
+
+    fn told(states: &States) -> Vec<String> {
+        let line = |m: Message| format!("{} {}", m.topic, String::from_utf8(m.payload).unwrap());
+        states.take_changes(&settings(), usize::MAX).into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn only_changes_are_told_and_after_a_reconnect_everything() {
+        let (front, yard) = (CameraId::new("front").unwrap(), CameraId::new("yard").unwrap());
+        let states = States::new(&[front.clone(), yard], Arc::new(Notify::new()));
+        let all = ["front/status starting", "front/person OFF", "yard/status starting", "yard/person OFF"];
+        assert_eq!(told(&states), all.map(|line| format!("portero/{line}")));
+
+        states.set_camera(&front, CameraState::Online);
+        states.set_person(&front, true);
+        assert_eq!(told(&states), ["portero/front/status online", "portero/front/person ON"]);
+        assert!(told(&states).is_empty());
+
+        states.forget_told();
+        assert_eq!(told(&states).len(), 4);
+    }
+
+    #[test]
+    fn a_lost_camera_sees_nobody_until_it_is_back() {
+        let front = CameraId::new("front").unwrap();
+        let states = States::new(std::slice::from_ref(&front), Arc::new(Notify::new()));
+        states.set_camera(&front, CameraState::Online);
+        states.set_person(&front, true);
+        told(&states);
+        states.set_camera(&front, CameraState::Offline);
+        assert_eq!(told(&states), ["portero/front/status offline", "portero/front/person OFF"]);
+        states.set_camera(&front, CameraState::Online);
+        assert_eq!(told(&states), ["portero/front/status online", "portero/front/person ON"]);
+    }
+}

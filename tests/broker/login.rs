@@ -1,0 +1,158 @@
+//! Passwords, certificates, closed ports: what is said when the door to the broker is shut.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use portero::notify::{Login, NotifyError, Secret, Settings, Tls, probe};
+use tempfile::TempDir;
+
+use super::{Running, settings};
+use crate::support::broker::{Broker, free_port};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn login(user: &str, password: &str) -> Option<Login> {
+    Some(Login { user: user.into(), password: Secret::new(password.into()) })
+}
+
+#[test]
+fn the_right_password_opens_and_a_wrong_one_is_named() {
+    let broker = Broker::start_with_login("portero", "s3cret");
+    let with = |login| Settings { login, ..settings(&broker) };
+    probe(&with(login("portero", "s3cret")), LIMIT).unwrap();
+    Running::start(with(login("portero", "s3cret"))).wait_until_live();
+
+    let error = probe(&with(login("portero", "wrong")), LIMIT).unwrap_err();
+    assert!(matches!(error, NotifyError::LoginRefused { .. }), "{error:?}");
+    let told = error.to_string();
+    assert!(told.contains(&broker.url()) && told.contains("\"portero\"") && !told.contains("wrong"), "{told}");
+
+    let error = probe(&with(None), LIMIT).unwrap_err();
+    assert!(error.to_string().contains("without user name"), "{error}");
+}
+
+#[test]
+fn a_check_does_not_push_the_running_daemon_off_the_broker() {
+    let broker = Broker::start();
+    let publisher = Running::start(settings(&broker));
+    publisher.wait_until_live();
+    probe(&settings(&broker), LIMIT).unwrap();
+    publisher.add(1);
+    publisher.wait_until_empty();
+    assert_eq!(publisher.handles.counters.read().failures, 0);
+}
+
+#[test]
+fn a_closed_port_an_unknown_host_and_silence_are_told_apart() {
+    let mut broker = Broker::start();
+    broker.freeze();
+    let silent = probe(&settings(&broker), Duration::from_millis(300)).unwrap_err();
+    assert!(matches!(silent, NotifyError::NoAnswer { .. }), "{silent:?}");
+    broker.kill();
+    let closed = probe(&settings(&broker), LIMIT).unwrap_err();
+    assert!(matches!(closed, NotifyError::PortClosed { .. }), "{closed:?}");
+    assert!(closed.to_string().contains(&broker.url()), "{closed}");
+    let nowhere = Settings { host: "no-such-host.invalid".into(), ..settings(&broker) };
+    let unknown = probe(&nowhere, LIMIT).unwrap_err();
+    assert!(matches!(unknown, NotifyError::UnknownHost { .. }), "{unknown:?}");
+}
+
+#[test]
+fn tls_trusts_the_given_authority_and_no_other() {
+    let keys = Authority::new("localhost");
+    let other = Authority::new("localhost");
+    let broker = Broker::start_with_tls(&keys.ca(), &keys.file("server.crt"), &keys.file("server.key"));
+    let with = |host: &str, ca_file: Option<PathBuf>| Settings {
+        host: host.into(),
+        tls: Some(Tls { ca_file }),
+        ..settings(&broker)
+    };
+    probe(&with("localhost", Some(keys.ca())), LIMIT).unwrap();
+    let publisher = Running::start(with("localhost", Some(keys.ca())));
+    publisher.add(1);
+    publisher.wait_until_empty();
+
+    let error = probe(&with("localhost", Some(other.ca())), LIMIT).unwrap_err();
+    assert!(error.to_string().contains("mqtt.ca_file"), "{error}: {error:?}");
+    assert!(matches!(error, NotifyError::Untrusted { .. }), "{error:?}");
+
+    let error = probe(&with("127.0.0.1", Some(keys.ca())), LIMIT).unwrap_err();
+    assert!(error.to_string().contains("another host name"), "{error}: {error:?}");
+
+    let error = probe(&Settings { tls: None, ..with("localhost", None) }, LIMIT).unwrap_err();
+    assert!(error.to_string().contains("mqtts"), "a TLS port spoken to in plain: {error}");
+}
+
+#[test]
+fn a_ca_file_that_is_none_is_named() {
+    let broker = Broker::start();
+    let folder = tempfile::tempdir().unwrap();
+    let with = |file: &Path| Settings { tls: Some(Tls { ca_file: Some(file.into()) }), ..settings(&broker) };
+    let missing = folder.path().join("missing.pem");
+    let error = probe(&with(&missing), LIMIT).unwrap_err();
+    assert!(matches!(error, NotifyError::CaUnreadable { .. }) && error.to_string().contains("missing.pem"), "{error}");
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate\n").unwrap();
+    let error = probe(&with(&empty), LIMIT).unwrap_err();
+    assert!(matches!(error, NotifyError::CaEmpty { .. }), "{error:?}");
+
+    // TLS spoken to a plain port.
+    let keys = Authority::new("localhost");
+    let error = probe(&with(&keys.ca()), LIMIT).unwrap_err();
+    assert!(error.to_string().contains("TLS"), "{error}: {error:?}");
+}
+
+#[test]
+fn a_port_that_speaks_no_mqtt_is_told() {
+    let port = free_port();
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let answer = move || {
+        use std::io::{Read, Write};
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 512]);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+    };
+    let server = std::thread::Builder::new().spawn(answer).unwrap();
+    let broker = Broker::start();
+    let error = probe(&Settings { port, ..settings(&broker) }, LIMIT).unwrap_err();
+    assert!(matches!(error, NotifyError::NotMqtt { .. }), "{error:?}");
+    server.join().unwrap();
+}
+
+/// A certificate authority of our own, with a certificate for one host.
+struct Authority(TempDir);
+
+impl Authority {
+    fn new(host: &str) -> Self {
+        let keys = Self(tempfile::tempdir().unwrap());
+        let subject = format!("/CN=Test authority {}", keys.0.path().display().to_string().replace('/', "_"));
+        keys.openssl(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key"], |c| {
+            c.args(["-out", "ca.crt", "-subj", &subject]);
+        });
+        keys.openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr"], |c| {
+            c.args(["-subj", &format!("/CN={host}")]);
+        });
+        std::fs::write(keys.file("names"), format!("subjectAltName=DNS:{host}\n")).unwrap();
+        keys.openssl(&["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2"], |c| {
+            c.args(["-CAcreateserial", "-extfile", "names", "-out", "server.crt"]);
+        });
+        keys
+    }
+
+    fn openssl(&self, args: &[&str], more: impl FnOnce(&mut Command)) {
+        let mut command = Command::new("openssl");
+        command.args(args).current_dir(self.0.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        more(&mut command);
+        let status = command.status().expect("openssl is needed by the tests: apt-get install openssl");
+        assert!(status.success(), "{command:?}");
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn ca(&self) -> PathBuf {
+        self.file("ca.crt")
+    }
+}
