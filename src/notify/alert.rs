@@ -112,7 +112,8 @@ pub(super) fn messages(settings: &Settings, alert: &Alert, left_out: Option<Left
     }
     messages.push(json(settings.topic(&format!("{camera}/alert")), &wire));
     if settings.discovery_prefix.is_some() {
-        messages.push(json(settings.topic("event"), &EntityEvent { event_type: wire.severity, alert: &wire }));
+        messages
+            .push(json(settings.topic("event"), &EntityEvent { event_type: wire.severity, alert: &wire }));
     }
     messages
 }
@@ -234,7 +235,9 @@ pub(super) mod tests {
             at: stamp,
         };
         let event = Event {
-            id: EventId::from_u128(0x019c_a4d1_0000_7000_8000_0000_0000_0000 + u128::from(row.unsigned_abs())),
+            id: EventId::from_u128(
+                0x019c_a4d1_0000_7000_8000_0000_0000_0000 + u128::from(row.unsigned_abs()),
+            ),
             decision,
             model_sha256: Arc::from("ab".repeat(32)),
             config_sha256: Arc::from("cd".repeat(32)),
@@ -280,7 +283,10 @@ pub(super) mod tests {
         let messages = messages(&settings(), &alert, too_large(&alert));
         assert!(messages.iter().all(|m| m.payload.len() < 4_096));
         let told = parsed(&messages[0]);
-        assert_eq!((&told["snapshot"], &told["snapshot_left_out"]), (&serde_json::Value::Null, &"larger than 4 MiB".into()));
+        assert_eq!(
+            (&told["snapshot"], &told["snapshot_left_out"]),
+            (&serde_json::Value::Null, &"larger than 4 MiB".into())
+        );
     }
 
     #[test]
@@ -290,7 +296,10 @@ pub(super) mod tests {
             messages.iter().filter(|m| m.topic == "portero/event").map(parsed).collect::<Vec<_>>()
         };
         let told = events(&settings());
-        assert_eq!((&told[0]["event_type"], &told[0]["event_id"]), (&"critical".into(), &"019ca4d1-0000-7000-8000-000000000001".into()));
+        assert_eq!(
+            (&told[0]["event_type"], &told[0]["event_id"]),
+            (&"critical".into(), &"019ca4d1-0000-7000-8000-000000000001".into())
+        );
         assert!(events(&Settings { discovery_prefix: None, ..settings() }).is_empty());
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, EventLoop, LastWill, MqttOptions, NetworkOptions, QoS, TlsConfiguration, Transport};
+use rumqttc::{
+    AsyncClient, EventLoop, LastWill, MqttOptions, NetworkOptions, QoS, TlsConfiguration, Transport,
+};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -55,7 +57,8 @@ fn options(settings: &Settings, client_id: &str) -> Result<MqttOptions, NotifyEr
         options.set_credentials(&login.user, login.password.expose());
     }
     if let Some(tls) = &settings.tls {
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls_config(tls)?))));
+        options
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(Arc::new(tls_config(tls)?))));
     }
     Ok(options)
 }
@@ -70,7 +73,9 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig, NotifyError> {
         None => {
             let path = Path::new(SYSTEM_STORE);
             let missing = |source| NotifyError::NoCertificateStore { path: path.into(), source };
-            read_authorities(path).map_err(missing)?.ok_or_else(|| NotifyError::CaEmpty { path: path.into() })?
+            read_authorities(path)
+                .map_err(missing)?
+                .ok_or_else(|| NotifyError::CaEmpty { path: path.into() })?
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
@@ -85,7 +90,8 @@ fn tls_config(tls: &Tls) -> Result<ClientConfig, NotifyError> {
 fn read_authorities(path: &Path) -> std::io::Result<Option<RootCertStore>> {
     let pem = std::fs::read(path)?;
     let mut roots = RootCertStore::empty();
-    let found: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
+    let found: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
     roots.add_parsable_certificates(found);
     Ok((!roots.is_empty()).then_some(roots))
 }

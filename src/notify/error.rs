@@ -75,7 +75,9 @@ pub enum NotifyError {
     #[error("cannot publish on topic {topic:?}: check `mqtt.prefix` and `mqtt.discovery_prefix`")]
     BadTopic { topic: String },
     /// A door command was written and not confirmed.
-    #[error("{broker} did not confirm a door command; the connection is given up so that the command cannot be late")]
+    #[error(
+        "{broker} did not confirm a door command; the connection is given up so that the command cannot be late"
+    )]
     CommandUnconfirmed { broker: String },
 }
 
@@ -141,7 +143,10 @@ impl NotifyError {
 fn refused(settings: &Settings, broker: String, code: ConnectReturnCode) -> NotifyError {
     match code {
         ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized => {
-            NotifyError::LoginRefused { broker, user: settings.login.as_ref().map(|login| login.user.clone()) }
+            NotifyError::LoginRefused {
+                broker,
+                user: settings.login.as_ref().map(|login| login.user.clone()),
+            }
         }
         ConnectReturnCode::BadClientId => {
             NotifyError::ClientIdRefused { broker, client_id: settings.client_id.clone() }
@@ -170,7 +175,9 @@ fn tls_failed(settings: &Settings, broker: String, error: TlsError) -> NotifyErr
         TlsError::Io(source) => {
             let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).cloned();
             match inner {
-                Some(source @ rustls::Error::InvalidCertificate(_)) => NotifyError::Untrusted { broker, source },
+                Some(source @ rustls::Error::InvalidCertificate(_)) => {
+                    NotifyError::Untrusted { broker, source }
+                }
                 Some(source) => NotifyError::TlsFailed { broker, source: Box::new(source) },
                 None if is_end(&source) => NotifyError::HungUp { broker, tls: settings.tls.is_some() },
                 None => NotifyError::TlsFailed { broker, source: Box::new(source) },
@@ -191,7 +198,10 @@ fn is_hang_up(state: &StateError) -> bool {
 
 fn is_end(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
-    matches!(error.kind(), Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe)
+    matches!(
+        error.kind(),
+        Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
+    )
 }
 
 /// An error and its sources in one line, for the log.

@@ -39,7 +39,8 @@ pub(super) fn discovery(settings: &Settings, cameras: &[CameraId]) -> Option<Mes
 /// Whether the camera delivers. It stays readable when the camera is down: only the daemon's own availability
 /// counts.
 fn connectivity(settings: &Settings, node: &str, camera: &CameraId) -> Value {
-    let mut entity = named("binary_sensor", &format!("{node}_{camera}_connectivity"), &format!("{camera} camera"));
+    let mut entity =
+        named("binary_sensor", &format!("{node}_{camera}_connectivity"), &format!("{camera} camera"));
     entity["device_class"] = "connectivity".into();
     entity["entity_category"] = "diagnostic".into();
     entity["state_topic"] = settings.topic(&format!("{camera}/status")).into();
@@ -116,7 +117,10 @@ mod tests {
             let entity_id = entity["default_entity_id"].as_str().unwrap();
             let (domain, object) = entity_id.split_once('.').unwrap();
             assert_eq!((domain, object), (platform, entity["object_id"].as_str().unwrap()));
-            assert!(object.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{object}");
+            assert!(
+                object.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+                "{object}"
+            );
             let topics = entity["availability"].as_array().unwrap();
             assert!(topics.iter().all(|availability| text(&availability["topic"])), "{key}");
             assert_eq!(platform == "event", entity.get("event_types").is_some(), "{key}");

@@ -37,7 +37,9 @@ pub enum LinkDown {
     #[error("the broker did not answer in time; nothing was sent")]
     NoAnswer,
     /// The command was written but not confirmed. It may have arrived; it is never sent again.
-    #[error("the command was sent but the broker did not confirm it; it may have arrived and is not repeated")]
+    #[error(
+        "the command was sent but the broker did not confirm it; it may have arrived and is not repeated"
+    )]
     Unconfirmed,
     /// Other commands are under way. Nothing was sent.
     #[error("too many commands at once; nothing was sent")]

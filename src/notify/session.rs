@@ -117,7 +117,11 @@ impl<'a> Session<'a> {
         };
         self.desk.counters.live.store(false, Ordering::Release);
         if let Some(errand) = self.errand.take() {
-            errand.command.answer(Err(if errand.written { LinkDown::Unconfirmed } else { LinkDown::NotConnected }));
+            errand.command.answer(Err(if errand.written {
+                LinkDown::Unconfirmed
+            } else {
+                LinkDown::NotConnected
+            }));
         }
         self.report_delivered();
         self.desk.remember_unacked(&self.flight);
@@ -273,6 +277,7 @@ impl<'a> Session<'a> {
             None => {
                 let deadline = now.plus(self.desk.timing.farewell);
                 self.farewell = Some(deadline);
+                self.more_rows = true;
                 self.refill(now)?;
                 self.hand(self.availability("offline"), None)?;
                 deadline
@@ -390,15 +395,16 @@ impl<'a> Session<'a> {
 
     /// Takes rows from the outbox while there are some and the window has room.
     fn refill(&mut self, now: Stamp) -> Turn {
-        if self.desk.take_news() || now.since(self.asked_outbox) >= POLL {
+        let due = now.since(self.asked_outbox) >= POLL;
+        if due && self.flight.rows() == 0 && self.delivered.is_empty() {
+            // Nothing is in flight: whatever is there is undelivered, or its delivery was not recorded.
+            self.cursor = 0;
+        }
+        if self.desk.take_news() || due {
             self.more_rows = true;
         }
         while self.more_rows && self.flight.len() < WINDOW && self.flight.bytes() < WINDOW_BYTES {
             self.asked_outbox = now;
-            // With nothing in flight it is read from the start: whatever is there is undelivered.
-            if self.flight.rows() == 0 && self.delivered.is_empty() {
-                self.cursor = 0;
-            }
             let rows = match self.desk.outbox.pending(self.cursor, BATCH) {
                 Ok(rows) => rows,
                 Err(error) => {
@@ -429,7 +435,10 @@ impl<'a> Session<'a> {
         let left_out = alert::too_large(alert).or_else(|| self.desk.refused_picture(event));
         if left_out.is_some() {
             self.desk.counters.snapshots_left_out.add_one();
-            warn!("mqtt: the snapshot of event {event} is left out: {}", left_out.map_or("", |why| why.as_str()));
+            warn!(
+                "mqtt: the snapshot of event {event} is left out: {}",
+                left_out.map_or("", |why| why.as_str())
+            );
         }
         let messages = alert::messages(&self.desk.settings, alert, left_out);
         let pictured = alert.snapshot.is_some() && left_out.is_none();

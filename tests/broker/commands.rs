@@ -54,7 +54,9 @@ fn a_command_to_a_frozen_broker_is_refused_and_never_arrives() {
         broker.subscribe("doors/#")
     };
     publisher.wait_until_live();
-    wait_until("the link works again", SOON, || publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok());
+    wait_until("the link works again", SOON, || {
+        publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok()
+    });
     assert_eq!(witness.wait_for(1, SOON)[0].payload, "{\"id\":2}");
 
     // Nor when it is killed and another takes its place.
@@ -63,7 +65,9 @@ fn a_command_to_a_frozen_broker_is_refused_and_never_arrives() {
     drop(witness);
     broker.restart();
     let witness = broker.subscribe("doors/#");
-    wait_until("the link works again", SOON, || publisher.handles.link.send(DOOR, b"{\"id\":4}".to_vec()).is_ok());
+    wait_until("the link works again", SOON, || {
+        publisher.handles.link.send(DOOR, b"{\"id\":4}".to_vec()).is_ok()
+    });
     assert_eq!(witness.wait_for(1, SOON)[0].payload, "{\"id\":4}");
     assert!(witness.seen().iter().all(|m| m.payload != "{\"id\":3}"));
 }
@@ -79,6 +83,8 @@ fn without_a_broker_a_command_is_refused_at_once() {
 
     broker.restart();
     let witness = broker.subscribe("doors/#");
-    wait_until("the link works again", SOON, || publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok());
+    wait_until("the link works again", SOON, || {
+        publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok()
+    });
     assert_eq!(witness.wait_for(1, Duration::from_secs(5))[0].payload, "{\"id\":2}");
 }

@@ -54,7 +54,9 @@ fn nothing_is_lost_when_the_broker_is_frozen_killed_and_restarted_without_memory
     let publisher = Running::start_with(settings(&broker), quick(), rows);
     publisher.wait_until_empty();
     let unacked = (1..=200).filter(|row| !acked.contains(row)).collect::<Vec<_>>();
-    wait_until("the rest arrives", SOON, || first_arrivals(&rows_of(&after.on(ALERTS))).len() == unacked.len());
+    wait_until("the rest arrives", SOON, || {
+        first_arrivals(&rows_of(&after.on(ALERTS))).len() == unacked.len()
+    });
     assert_eq!(first_arrivals(&rows_of(&after.on(ALERTS))), unacked, "in order");
     // An acknowledged alert had been passed to the witness of that time.
     let seen_before: BTreeSet<i64> = rows_of(&before.on(ALERTS)).into_iter().collect();
@@ -73,7 +75,10 @@ fn a_thawed_broker_gets_what_it_missed_from_the_same_publisher() {
     broker.thaw();
     publisher.wait_until_empty();
     wait_until("all arrive", SOON, || first_arrivals(&rows_of(&witness.on(ALERTS))).len() == 60);
-    assert!(publisher.handles.counters.read().republished > 0, "the window of the dead connection was repeated");
+    assert!(
+        publisher.handles.counters.read().republished > 0,
+        "the window of the dead connection was repeated"
+    );
 }
 
 #[test]
@@ -98,7 +103,8 @@ fn a_picture_arrives_before_its_alert() {
     publisher.wait_until_empty();
     wait_until("both alerts arrive", SOON, || witness.on(ALERTS).len() == 2);
     let seen = witness.seen();
-    let order: Vec<&str> = seen.iter().filter(|m| !m.retained && m.qos == 1).map(|m| m.topic.as_str()).collect();
+    let order: Vec<&str> =
+        seen.iter().filter(|m| !m.retained && m.qos == 1).map(|m| m.topic.as_str()).collect();
     let first_picture = order.iter().position(|topic| *topic == "portero/front/snapshot").unwrap();
     assert_eq!(order[first_picture + 1], ALERTS);
     let pictures = witness.on("portero/front/snapshot");
@@ -183,7 +189,7 @@ fn every_state_is_told_again_to_a_broker_that_forgot_them() {
     witness.wait_for_last("portero/front/status", "offline", SOON);
     witness.wait_for_last("portero/front/person", "OFF", SOON);
     let late = broker.subscribe("portero/front/status");
-    assert_eq!(late.wait_for(1, SOON)[0].retained, true);
+    assert!(late.wait_for(1, SOON)[0].retained);
 }
 
 /// Not a test by itself: the child of the next one.
@@ -194,7 +200,9 @@ fn child_publisher() {
     let broker = Broker::start();
     let settings = portero::notify::Settings { port: port.parse().unwrap(), ..settings(&broker) };
     let publisher = Running::start(settings);
-    wait_until("to be killed", Duration::from_secs(60), || publisher.handles.counters.heartbeat_us() == u64::MAX);
+    wait_until("to be killed", Duration::from_secs(60), || {
+        publisher.handles.counters.heartbeat_us() == u64::MAX
+    });
 }
 
 #[test]

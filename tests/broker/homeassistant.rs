@@ -22,7 +22,9 @@ fn the_device_is_announced_and_announced_again_when_home_assistant_starts() {
 
     // Everything again, in an order that never shows `online` before the states.
     let witness = broker.subscribe("#");
-    wait_until("the retained messages are here", SOON, || witness.seen().iter().filter(|m| m.retained).count() >= 4);
+    wait_until("the retained messages are here", SOON, || {
+        witness.seen().iter().filter(|m| m.retained).count() >= 4
+    });
     let retained = witness.seen().len();
     broker.publish("homeassistant/status", "online");
     wait_until("it is announced again", SOON, || {
@@ -62,6 +64,7 @@ fn without_discovery_nothing_is_said_to_home_assistant() {
     publisher.wait_until_empty();
     publisher.stop(Duration::from_secs(5));
     witness.wait_for_last("portero/available", "offline", SOON);
-    let strays = witness.seen().into_iter().filter(|m| !m.topic.starts_with("portero/") || m.topic == "portero/event");
+    let strays =
+        witness.seen().into_iter().filter(|m| !m.topic.starts_with("portero/") || m.topic == "portero/event");
     assert_eq!(strays.collect::<Vec<_>>(), []);
 }

@@ -26,7 +26,10 @@ fn the_right_password_opens_and_a_wrong_one_is_named() {
     let error = probe(&with(login("portero", "wrong")), LIMIT).unwrap_err();
     assert!(matches!(error, NotifyError::LoginRefused { .. }), "{error:?}");
     let told = error.to_string();
-    assert!(told.contains(&broker.url()) && told.contains("\"portero\"") && !told.contains("wrong"), "{told}");
+    assert!(
+        told.contains(&broker.url()) && told.contains("\"portero\"") && !told.contains("wrong"),
+        "{told}"
+    );
 
     let error = probe(&with(None), LIMIT).unwrap_err();
     assert!(error.to_string().contains("without user name"), "{error}");
@@ -91,7 +94,10 @@ fn a_ca_file_that_is_none_is_named() {
     let with = |file: &Path| Settings { tls: Some(Tls { ca_file: Some(file.into()) }), ..settings(&broker) };
     let missing = folder.path().join("missing.pem");
     let error = probe(&with(&missing), LIMIT).unwrap_err();
-    assert!(matches!(error, NotifyError::CaUnreadable { .. }) && error.to_string().contains("missing.pem"), "{error}");
+    assert!(
+        matches!(error, NotifyError::CaUnreadable { .. }) && error.to_string().contains("missing.pem"),
+        "{error}"
+    );
     let empty = folder.path().join("empty.pem");
     std::fs::write(&empty, "no certificate\n").unwrap();
     let error = probe(&with(&empty), LIMIT).unwrap_err();
@@ -127,16 +133,25 @@ impl Authority {
     fn new(host: &str) -> Self {
         let keys = Self(tempfile::tempdir().unwrap());
         let subject = format!("/CN=Test authority {}", keys.0.path().display().to_string().replace('/', "_"));
-        keys.openssl(&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key"], |c| {
-            c.args(["-out", "ca.crt", "-subj", &subject]);
-        });
-        keys.openssl(&["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr"], |c| {
-            c.args(["-subj", &format!("/CN={host}")]);
-        });
+        keys.openssl(
+            &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key"],
+            |c| {
+                c.args(["-out", "ca.crt", "-subj", &subject]);
+            },
+        );
+        keys.openssl(
+            &["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr"],
+            |c| {
+                c.args(["-subj", &format!("/CN={host}")]);
+            },
+        );
         std::fs::write(keys.file("names"), format!("subjectAltName=DNS:{host}\n")).unwrap();
-        keys.openssl(&["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2"], |c| {
-            c.args(["-CAcreateserial", "-extfile", "names", "-out", "server.crt"]);
-        });
+        keys.openssl(
+            &["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2"],
+            |c| {
+                c.args(["-CAcreateserial", "-extfile", "names", "-out", "server.crt"]);
+            },
+        );
         keys
     }
 

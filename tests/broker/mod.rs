@@ -1,5 +1,7 @@
 //! The publisher against a real broker that misbehaves: frozen, killed, restarted without memory, locked.
 
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
 mod commands;
 mod delivery;
 mod homeassistant;
@@ -12,8 +14,8 @@ use std::time::Duration;
 
 use portero::clock::SystemClock;
 use portero::domain::{
-    Alert, Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation, Outcome,
-    RuleId, Score, Severity, Stamp, Verdict,
+    Alert, Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation,
+    Outcome, RuleId, Score, Severity, Stamp, Verdict,
 };
 use portero::notify::{Handles, Outbox, OutboxError, Publisher, Settings, Timing};
 use portero::shutdown::{StopHandle, stop_pair};

@@ -14,11 +14,12 @@ use tempfile::TempDir;
 
 use super::wait_until;
 
-const HINT: &str = "mosquitto and its clients are needed by the tests: apt-get install mosquitto mosquitto-clients";
+const HINT: &str =
+    "mosquitto and its clients are needed by the tests: apt-get install mosquitto mosquitto-clients";
 const START: Duration = Duration::from_secs(10);
 
 /// A mosquitto of our own. Killed when dropped.
-pub struct Broker {
+pub(crate) struct Broker {
     port: u16,
     folder: TempDir,
     child: Option<Child>,
@@ -28,12 +29,12 @@ pub struct Broker {
 
 impl Broker {
     /// Anonymous, plain.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with("allow_anonymous true\n", &[])
     }
 
     /// With one user; anonymous clients are refused.
-    pub fn start_with_login(user: &str, password: &str) -> Self {
+    pub(crate) fn start_with_login(user: &str, password: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("passwords");
         run(Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&file).args([user, password]));
@@ -42,14 +43,14 @@ impl Broker {
     }
 
     /// Anonymous, TLS only, with this certificate and key.
-    pub fn start_with_tls(ca: &Path, certificate: &Path, key: &Path) -> Self {
+    pub(crate) fn start_with_tls(ca: &Path, certificate: &Path, key: &Path) -> Self {
         let (certfile, keyfile) = (certificate.display(), key.display());
         let settings = format!("allow_anonymous true\ncertfile {certfile}\nkeyfile {keyfile}\n");
         Self::start_with(&settings, &["--cafile", ca.to_str().unwrap()])
     }
 
     /// With further lines for its configuration, and what a client must be told to get in.
-    pub fn start_with(settings: &str, client_args: &[&str]) -> Self {
+    pub(crate) fn start_with(settings: &str, client_args: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), settings, client_args)
     }
 
@@ -74,17 +75,17 @@ impl Broker {
     }
 
     /// Its port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// As the configuration spells it.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
     /// What mosquitto wrote since it was started last.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
@@ -93,17 +94,17 @@ impl Broker {
     }
 
     /// Stops it in its tracks: connections stand, nothing answers.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Lets it go on.
-    pub fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
     /// `kill -9`: connections break, sessions and retained messages are lost.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -111,7 +112,7 @@ impl Broker {
     }
 
     /// A new process on the same port, killed before if it still ran.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.kill();
         self.launch();
     }
@@ -123,8 +124,10 @@ impl Broker {
 
     /// A witness of everything published on `topic` (wildcards allowed) from now on, retained messages first.
     /// It must be asked again after the broker was killed.
-    pub fn subscribe(&self, topic: &str) -> Subscriber {
-        let mut command = Command::new(program("mosquitto_sub"));
+    pub(crate) fn subscribe(&self, topic: &str) -> Subscriber {
+        // Debug output says when the subscription stands; without `stdbuf` it would stay in a buffer.
+        let mut command = Command::new("stdbuf");
+        command.arg("-oL").arg(program("mosquitto_sub"));
         // Retain flag, QoS, topic, then the payload as text.
         command.args(["-h", "127.0.0.1", "-q", "1", "-t", topic, "-F", "%r %q %t %p", "-d"]);
         command.arg("-p").arg(self.port.to_string()).args(&self.client_args);
@@ -132,7 +135,7 @@ impl Broker {
     }
 
     /// Publishes one message by `mosquitto_pub`.
-    pub fn publish(&self, topic: &str, payload: &str) {
+    pub(crate) fn publish(&self, topic: &str, payload: &str) {
         let mut command = Command::new(program("mosquitto_pub"));
         command.args(["-h", "127.0.0.1", "-q", "1", "-t", topic, "-m", payload]);
         run(command.arg("-p").arg(self.port.to_string()).args(&self.client_args));
@@ -147,19 +150,19 @@ impl Drop for Broker {
 
 /// One message that a witness saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// It was stored at the broker, not just published.
-    pub retained: bool,
+    pub(crate) retained: bool,
     /// Quality of service, 0 to 2.
-    pub qos: u8,
+    pub(crate) qos: u8,
     /// Its topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Its payload; bytes that are no UTF-8 are replaced.
-    pub payload: String,
+    pub(crate) payload: String,
 }
 
 /// A `mosquitto_sub` and what it has seen. Killed when dropped.
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     child: Child,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
@@ -190,25 +193,25 @@ impl Subscriber {
     }
 
     /// Everything seen so far, in order.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The payloads seen on `topic`, in order.
-    pub fn on(&self, topic: &str) -> Vec<String> {
+    pub(crate) fn on(&self, topic: &str) -> Vec<String> {
         self.seen().into_iter().filter(|m| m.topic == topic).map(|m| m.payload).collect()
     }
 
     /// Waits for `n` messages and returns what was seen; panics when they do not come in time.
     #[track_caller]
-    pub fn wait_for(&self, n: usize, deadline: Duration) -> Vec<Seen> {
+    pub(crate) fn wait_for(&self, n: usize, deadline: Duration) -> Vec<Seen> {
         wait_until(&format!("{n} messages arrive"), deadline, || self.seen.lock().unwrap().len() >= n);
         self.seen()
     }
 
     /// Waits until the last payload on `topic` is `payload`.
     #[track_caller]
-    pub fn wait_for_last(&self, topic: &str, payload: &str, deadline: Duration) {
+    pub(crate) fn wait_for_last(&self, topic: &str, payload: &str, deadline: Duration) {
         let what = format!("{topic} says {payload}");
         wait_until(&what, deadline, || self.on(topic).last().is_some_and(|last| last == payload));
     }
@@ -248,6 +251,6 @@ fn run(command: &mut Command) {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }

@@ -1,13 +1,15 @@
 //! What several integration tests need: waiting without sleeping blindly, and a broker to play with.
 
-pub mod broker;
+#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
+pub(crate) mod broker;
 
 use std::time::{Duration, Instant};
 
 /// Polls `done` until it holds; panics, naming `what`, when it does not within `deadline`.
 #[track_caller]
 #[expect(clippy::disallowed_methods, reason = "a test measures its own patience on the machine's clock")]
-pub fn wait_until(what: &str, deadline: Duration, mut done: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, deadline: Duration, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
         assert!(start.elapsed() < deadline, "waited {deadline:?} in vain: {what}");
