@@ -1,7 +1,5 @@
 //! The publisher against a real broker that misbehaves: frozen, killed, restarted without memory, locked.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
-
 mod commands;
 mod delivery;
 mod homeassistant;

@@ -1,7 +1,5 @@
 //! What several integration tests need: waiting without sleeping blindly, and a broker to play with.
 
-#![expect(clippy::unwrap_used, reason = "a helper that panics fails its test")]
-
 pub(crate) mod broker;
 
 use std::time::{Duration, Instant};
