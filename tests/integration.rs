@@ -5,4 +5,5 @@
 mod broker;
 mod capture;
 mod cli;
+mod store;
 mod support;

@@ -1,7 +1,35 @@
-//! The one SQLite file.
+//! The one SQLite file: events, their snapshots, and the outbox of alerts that wait for the broker.
+//!
+//! What the rules decide becomes durable here before anybody acts on it. There is one writer, [`Store`], driven
+//! by one thread, the [`Recorder`], which commits whatever is waiting as one group: an event, its snapshot and
+//! its outbox row are in the same transaction, or none of them is. Any number of [`Reader`]s may look at the
+//! same time, from this process or from another.
+//!
+//! This room must not act on what it records, must not know MQTT or JSON payloads, and must not delete an event
+//! whose alert has not been delivered.
+
+mod error;
+mod event;
+mod lock;
+mod reader;
+mod recorder;
+mod retention;
+mod row;
+mod schema;
+mod tally;
+mod writer;
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use error::StoreError;
+pub use event::{Job, NewEvent, Picture, Recorded};
+pub use reader::{Counts, Delivery, Filter, Order, Reader, Stored};
+pub use recorder::{Recorder, RecorderHealth};
+pub use retention::PruneReport;
+pub use schema::SCHEMA_VERSION;
+pub use tally::VERDICTS;
+pub use writer::Store;
 
 /// Where and how much is kept.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,192 @@
+//! Full and read-only file systems: real ones, mounted for the test.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use portero::clock::SystemClock;
+use portero::domain::{EventId, Severity};
+use portero::shutdown::stop_pair;
+use portero::store::{Job, Reader, Recorded, Recorder, Store, StoreError};
+
+use super::{alert, grant, log_event, settings, wait_until};
+
+/// A small file system of its own.
+struct Mount(tempfile::TempDir);
+
+impl Mount {
+    /// `None`, with the reason printed, where mounting is not permitted.
+    fn new(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let options = format!("size={size},mode=700");
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &options, "portero-test"])
+            .arg(folder.path())
+            .output();
+        match done {
+            Ok(output) if output.status.success() => Some(Self(folder)),
+            Ok(output) => {
+                println!(
+                    "skipped: no tmpfs can be mounted: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
+                None
+            }
+            Err(error) => {
+                println!("skipped: mount cannot be run: {error}");
+                None
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn remount(&self, how: &str) {
+        let option = format!("remount,{how}");
+        assert!(
+            Command::new("mount").args(["-o", &option]).arg(self.path()).status().unwrap().success(),
+            "{how}"
+        );
+    }
+
+    /// Takes all space that is left.
+    fn fill(&self) {
+        let mut filler = fs::File::create(self.path().join("filler")).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_transient_and_tears_nothing() {
+    let Some(mount) = Mount::new("3m") else { return };
+    let settings = settings(mount.path());
+    let mut store = Store::open(&settings).unwrap();
+    let first = store.record(vec![alert(Severity::Info, 0, 1000)]).unwrap();
+    mount.fill();
+    let mut written = 0;
+    let error = loop {
+        match store.record(vec![alert(Severity::Critical, 1, 100_000), log_event(2)]) {
+            Ok(_) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 100, "the disk never fills up");
+    };
+    assert!(error.is_transient(), "{error:?}");
+    let waiting = store.outbox_bytes();
+    let reader = Reader::open(&settings.path).unwrap();
+    assert_eq!(reader.counts().unwrap().total(), 1 + 2 * written, "all of a batch or nothing");
+    assert_eq!(
+        reader.counts().unwrap().outbox_bytes,
+        waiting,
+        "the count of the failed batch was taken back"
+    );
+
+    mount.free();
+    store.record(vec![alert(Severity::Critical, 1, 100_000), log_event(2)]).unwrap();
+    store.close().unwrap();
+    let mut store = Store::open(&settings).unwrap();
+    assert_eq!(reader.counts().unwrap().total(), 3 + 2 * written);
+    assert!(reader.event(first[0].event.id).unwrap().is_some());
+    store.prune(0).unwrap();
+}
+
+#[test]
+fn the_recorder_outlasts_a_full_disk_and_grants_wait_for_it() {
+    let Some(mount) = Mount::new("3m") else { return };
+    let settings = settings(mount.path());
+    let recorder = Recorder::new(Store::open(&settings).unwrap(), Arc::new(SystemClock));
+    let health = recorder.health();
+    let reader = Reader::open(&settings.path).unwrap();
+    let (jobs, inbox) = bounded(4);
+    let (wake, _woken) = bounded(1);
+    let (_handle, stop) = stop_pair();
+    mount.fill();
+    let mut told: Vec<EventId> = Vec::new();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let mut after_commit = |recorded: &Recorded| {
+                told.push(recorded.event.id);
+                None
+            };
+            recorder.run(&inbox, &stop, &wake, &mut after_commit)
+        });
+        scope.spawn(move || {
+            for i in 0..12 {
+                jobs.send(Job::Record(alert(Severity::Warning, i, 50_000))).unwrap();
+                jobs.send(Job::Record(grant(i))).unwrap();
+            }
+        });
+        wait_until("the disk to be full", Duration::from_secs(20), || health.is_degraded());
+        let (stuck, beat) = (health.committed(), health.beat());
+        wait_until("more tries", Duration::from_secs(20), || health.retries() > 2 && health.beat() > beat);
+        assert_eq!(health.committed(), stuck, "nothing is told that is not written");
+        assert!(stuck < 24);
+        mount.free();
+        run.join().unwrap().unwrap();
+    });
+    assert_eq!((told.len(), health.lost(), health.is_degraded()), (24, 0, false));
+    assert!(told.iter().all(|id| reader.event(*id).unwrap().is_some()));
+}
+
+#[test]
+fn stopping_on_a_full_disk_ends_with_an_error_and_keeps_what_was_told() {
+    let Some(mount) = Mount::new("2m") else { return };
+    let settings = settings(mount.path());
+    let recorder = Recorder::new(Store::open(&settings).unwrap(), Arc::new(SystemClock));
+    let health = recorder.health();
+    let (jobs, inbox) = bounded(64);
+    let (wake, _woken) = bounded(1);
+    let (handle, stop) = stop_pair();
+    mount.fill();
+    for i in 0..10 {
+        jobs.send(Job::Record(alert(Severity::Warning, i, 400_000))).unwrap();
+    }
+    drop((jobs, handle));
+    let mut told = 0;
+    let error = recorder
+        .run(&inbox, &stop, &wake, &mut |_| {
+            told += 1;
+            None
+        })
+        .unwrap_err();
+    assert!(error.is_transient(), "{error:?}");
+    assert!(health.lost() > 0, "what is given up is counted");
+    mount.free();
+    Store::open(&settings).unwrap();
+    assert_eq!(Reader::open(&settings.path).unwrap().counts().unwrap().total(), told);
+}
+
+#[test]
+fn a_read_only_folder_is_named_with_the_remedy() {
+    let Some(mount) = Mount::new("3m") else { return };
+    let settings = settings(mount.path());
+    mount.remount("ro");
+    for there_is_a_database in [false, true] {
+        let error = Store::open(&settings).unwrap_err();
+        assert!(matches!(error, StoreError::ReadOnly { .. }), "{there_is_a_database}: {error:?}");
+        let text = error.to_string();
+        assert!(
+            text.contains("events.db") && text.contains("read-only") && text.contains("[store]"),
+            "{text}"
+        );
+        mount.remount("rw");
+        Store::open(&settings).unwrap().close().unwrap();
+        mount.remount("ro");
+    }
+}
