@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::event::{Job, Recorded, Write};
 use super::{Store, StoreError};
@@ -109,8 +109,7 @@ impl Recorder {
     ///
     /// `after_commit` is called on this thread for each event once it is on the disk, grants without delay. It
     /// must not block and must not send to `jobs`; an outcome that it returns is recorded with the next commit
-    /// (a door that was busy, say). `wake`, of capacity 1, gets a message when the outbox has grown.
-    /// `stop` does not end the loop: it only bounds how long a failing disk is waited for.
+    /// (a door that was busy, say). `stop` does not end the loop: it only bounds how long a failing disk is waited for.
     ///
     /// # Errors
     /// [`StoreError`] when the database is damaged, or when the disk still failed a few seconds after `stop`.
@@ -119,7 +118,6 @@ impl Recorder {
         mut self,
         jobs: &Receiver<Job>,
         stop: &Stop,
-        wake: &Sender<()>,
         after_commit: &mut dyn FnMut(&Recorded) -> Option<Outcome>,
     ) -> Result<(), StoreError> {
         let mut own: Vec<Job> = Vec::new();
@@ -135,7 +133,7 @@ impl Recorder {
             };
             let writes: Vec<_> = batch.into_iter().map(|job| self.prepare(job)).collect();
             for recorded in self.write(&writes, stop)? {
-                own.extend(self.announce(&recorded, wake, after_commit));
+                own.extend(self.announce(&recorded, after_commit));
             }
             self.prune_if_due();
         }
@@ -154,22 +152,18 @@ impl Recorder {
     fn announce(
         &self,
         recorded: &Recorded,
-        wake: &Sender<()>,
         after_commit: &mut dyn FnMut(&Recorded) -> Option<Outcome>,
     ) -> Option<Job> {
         self.health.committed.fetch_add(1, Ordering::Relaxed);
-        if let Verdict::Alert { severity, .. } = recorded.event.decision.verdict {
-            if recorded.alert_refused {
-                self.health.refused[severity as usize].fetch_add(1, Ordering::Relaxed);
-                log::warn!(
-                    "event {}: the {} alert is not sent, the outbox is full",
-                    recorded.event.id,
-                    severity.as_str()
-                );
-            } else {
-                // Full means that the publisher has been woken and has not looked yet: it will see this one too.
-                let _ = wake.try_send(());
-            }
+        if let (Verdict::Alert { severity, .. }, true) =
+            (&recorded.event.decision.verdict, recorded.alert_refused)
+        {
+            self.health.refused[*severity as usize].fetch_add(1, Ordering::Relaxed);
+            log::warn!(
+                "event {}: the {} alert is not sent, the outbox is full",
+                recorded.event.id,
+                severity.as_str()
+            );
         }
         after_commit(recorded).map(|outcome| Job::Outcome { event: recorded.event.id, outcome })
     }

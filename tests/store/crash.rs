@@ -24,7 +24,6 @@ fn child_that_records_for_ever() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("run by its parent"));
     let recorder = Recorder::new(Store::open(&settings(&folder)).unwrap(), Arc::new(SystemClock));
     let (jobs, inbox) = bounded(64);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     std::thread::scope(|scope| {
         scope.spawn(move || {
@@ -38,7 +37,7 @@ fn child_that_records_for_ever() {
             println!("committed {}", recorded.event.id);
             None
         };
-        recorder.run(&inbox, &stop, &wake, &mut acknowledge).unwrap();
+        recorder.run(&inbox, &stop, &mut acknowledge).unwrap();
     });
 }
 

@@ -114,7 +114,6 @@ fn the_recorder_outlasts_a_full_disk_and_grants_wait_for_it() {
     let health = recorder.health();
     let reader = Reader::open(&settings.path).unwrap();
     let (jobs, inbox) = bounded(4);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     mount.fill();
     let mut told: Vec<EventId> = Vec::new();
@@ -124,7 +123,7 @@ fn the_recorder_outlasts_a_full_disk_and_grants_wait_for_it() {
                 told.push(recorded.event.id);
                 None
             };
-            recorder.run(&inbox, &stop, &wake, &mut after_commit)
+            recorder.run(&inbox, &stop, &mut after_commit)
         });
         scope.spawn(move || {
             for i in 0..12 {
@@ -151,7 +150,6 @@ fn stopping_on_a_full_disk_ends_with_an_error_and_keeps_what_was_told() {
     let recorder = Recorder::new(Store::open(&settings).unwrap(), Arc::new(SystemClock));
     let health = recorder.health();
     let (jobs, inbox) = bounded(64);
-    let (wake, _woken) = bounded(1);
     let (handle, stop) = stop_pair();
     mount.fill();
     for i in 0..10 {
@@ -160,7 +158,7 @@ fn stopping_on_a_full_disk_ends_with_an_error_and_keeps_what_was_told() {
     drop((jobs, handle));
     let mut told = 0;
     let error = recorder
-        .run(&inbox, &stop, &wake, &mut |_| {
+        .run(&inbox, &stop, &mut |_| {
             told += 1;
             None
         })

@@ -23,7 +23,6 @@ fn what_waits_is_committed_together_and_told_afterwards() {
     let health = recorder.health();
     let reader = Reader::open(&settings.path).unwrap();
     let (jobs, inbox) = bounded(1024);
-    let (wake, woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     for i in 0..200 {
         jobs.send(Job::Record(log_event(i))).unwrap();
@@ -39,11 +38,10 @@ fn what_waits_is_committed_together_and_told_afterwards() {
         told.push(recorded.event.decision.frame.seq.0);
         None
     };
-    recorder.run(&inbox, &stop, &wake, &mut after_commit).unwrap();
+    recorder.run(&inbox, &stop, &mut after_commit).unwrap();
     assert_eq!(told, (0..=201).collect::<Vec<_>>(), "in order, each once");
     assert_eq!(health.committed(), 202);
     assert!(health.commits() <= 3, "{} commits for 202 events", health.commits());
-    assert_eq!(woken.len(), 1, "the publisher is woken");
     let log = std::fs::metadata(settings.path.with_extension("db-wal")).map_or(0, |file| file.len());
     assert_eq!(log, 0, "everything is in the file itself");
     Store::open(&settings).expect("and unlocked");
@@ -56,7 +54,6 @@ fn outcomes_and_deliveries_reach_their_events() {
     let recorder = recorder(&settings);
     let health = recorder.health();
     let (jobs, inbox) = bounded(8);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     let (told, events) = bounded(8);
     let reader = Reader::open(&settings.path).unwrap();
@@ -68,7 +65,7 @@ fn outcomes_and_deliveries_reach_their_events() {
                 let second = recorded.event.decision.frame.seq.0 == 1;
                 second.then(|| Outcome::Refused("door busy".to_owned()))
             };
-            recorder.run(&inbox, &stop, &wake, &mut busy).unwrap();
+            recorder.run(&inbox, &stop, &mut busy).unwrap();
         });
         let outcome_of = |id| reader.event(id).unwrap().unwrap().event.outcome;
         jobs.send(Job::Record(grant(0))).unwrap();
@@ -107,13 +104,12 @@ fn one_refused_row_does_not_take_others_with_it() {
     )
     .unwrap();
     let (jobs, inbox) = bounded(64);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     for i in 0..20 {
         jobs.send(Job::Record(log_event(i))).unwrap();
     }
     drop(jobs);
-    recorder.run(&inbox, &stop, &wake, &mut |_| None).unwrap();
+    recorder.run(&inbox, &stop, &mut |_| None).unwrap();
     assert_eq!((health.committed(), health.lost()), (19, 1));
     let kept =
         Reader::open(&settings.path).unwrap().events(&Filter::default(), 100, Order::OldestFirst).unwrap();
@@ -127,7 +123,6 @@ fn another_program_that_holds_the_database_is_waited_for() {
     let recorder = recorder(&settings);
     let health = recorder.health();
     let (jobs, inbox) = bounded(64);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     let shell = rusqlite::Connection::open(&settings.path).unwrap();
     shell.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -135,7 +130,7 @@ fn another_program_that_holds_the_database_is_waited_for() {
     let mut told = 0;
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
-            recorder.run(&inbox, &stop, &wake, &mut |_| {
+            recorder.run(&inbox, &stop, &mut |_| {
                 told += 1;
                 None
             })
@@ -156,11 +151,10 @@ fn readers_see_whole_transactions_while_the_recorder_writes() {
     let recorder = recorder(&settings);
     let reader = Reader::open(&settings.path).unwrap();
     let (jobs, inbox) = bounded(16);
-    let (wake, _woken) = bounded(1);
     let (_handle, stop) = stop_pair();
     let (mut last, mut looks) = (0, 0);
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| recorder.run(&inbox, &stop, &wake, &mut |_| None));
+        let run = scope.spawn(|| recorder.run(&inbox, &stop, &mut |_| None));
         scope.spawn(move || {
             for i in 0..400 {
                 jobs.send(Job::Record(alert(Severity::Info, i, 2_000))).unwrap();
