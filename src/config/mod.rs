@@ -138,3 +138,6 @@ fn syntax_problem(text: &str, fault: &toml::de::Error) -> Problem {
         problem
     }
 }
+
+#[cfg(test)]
+mod tests;
