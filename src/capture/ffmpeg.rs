@@ -44,7 +44,7 @@ fn file_path(input: &str) -> &str {
 }
 
 /// The protocols ffmpeg may use for `input`.
-fn protocols(input: &str) -> Result<&'static str, CaptureError> {
+pub(super) fn protocols(input: &str) -> Result<&'static str, CaptureError> {
     let Some(found) = scheme(input) else { return Ok("file") };
     let known = SCHEMES.iter().find(|(name, _)| found.eq_ignore_ascii_case(name));
     known.map(|(_, protocols)| *protocols).ok_or_else(|| {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{CaptureError, ffmpeg};
 use crate::domain::CameraId;
 
 /// What one camera is and how it is to be read.
@@ -36,11 +37,7 @@ impl Settings {
     /// The pace that counts: only files and folders can be played fast.
     #[must_use]
     pub fn effective_pace(&self) -> Pace {
-        match &self.source {
-            Source::Folder { .. } => self.pace,
-            Source::Ffmpeg { input } if !super::ffmpeg::is_live(input) => self.pace,
-            _ => Pace::Realtime,
-        }
+        if self.source.is_live() { Pace::Realtime } else { self.pace }
     }
 }
 
@@ -69,6 +66,29 @@ pub enum Source {
         /// What it writes.
         output: CommandOutput,
     },
+}
+
+impl Source {
+    /// Whether it has no end and no pace of its own to play at: everything but files and folders.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        match self {
+            Source::Folder { .. } => false,
+            Source::Ffmpeg { input } => ffmpeg::is_live(input),
+            Source::V4l2 { .. } | Source::Command { .. } => true,
+        }
+    }
+
+    /// Whether it could ever be opened, as far as its text alone tells. Does no I/O.
+    ///
+    /// # Errors
+    /// [`CaptureError::Scheme`] for a url of a kind that is not allowed.
+    pub fn check(&self) -> Result<(), CaptureError> {
+        match self {
+            Source::Ffmpeg { input } => ffmpeg::protocols(input).map(drop),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a `command` source writes to its standard output.

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
+use crate::capture::redact;
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
@@ -96,7 +98,7 @@ impl fmt::Display for Problems {
 impl Problems {
     pub(super) fn new(path: &Path, source: &str, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|p| (p.span.as_ref().map(|s| s.start), p.grade));
-        Self { path: path.to_owned(), source: mask_logins(source), list }
+        Self { path: path.to_owned(), source: mask_secrets(source), list }
     }
 
     /// The file.
@@ -212,23 +214,24 @@ impl Problems {
     }
 }
 
-/// Stars in place of the login in every `scheme://user:password@host`, byte for byte, so that lines with a
-/// password can be shown and every place stays where it is.
-fn mask_logins(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find("://").map(|at| at + 3) {
-        let (before, after) = rest.split_at(start);
-        masked.push_str(before);
-        let end = after
-            .find(|c: char| c == '/' || c == '"' || c == '\'' || c.is_whitespace())
-            .unwrap_or(after.len());
-        let login = after[..end].rfind('@').unwrap_or(0);
-        masked.extend(std::iter::repeat_n('*', login));
-        rest = &after[login..];
+/// Stars in place of every login and token in a url, byte for byte, so that the line can be shown and every place
+/// stays where it is.
+fn mask_secrets(text: &str) -> String {
+    text.split_inclusive(['"', '\'', '\n']).map(mask_piece).collect()
+}
+
+fn mask_piece(piece: &str) -> String {
+    let clean = redact(piece);
+    if clean == piece {
+        return clean;
     }
-    masked.push_str(rest);
-    masked
+    let same = |(a, b): &(char, char)| a == b;
+    let start: usize = piece.chars().zip(clean.chars()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
+    let rest = &piece[start..];
+    let end: usize =
+        rest.chars().rev().zip(clean.chars().rev()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
+    let hidden = rest.len() - end;
+    format!("{}{}{}", &piece[..start], "*".repeat(hidden), &rest[hidden..])
 }
 
 #[cfg(test)]
@@ -237,9 +240,12 @@ mod tests {
 
     #[test]
     fn logins_in_urls_are_never_shown() {
-        let text = "a = \"rtsp://admin:pä@ss@cam/1\" # see http://x/y@z\nb = 'mqtt://broker'\n";
-        let masked = mask_logins(text);
-        assert_eq!(masked, "a = \"rtsp://************@cam/1\" # see http://x/y@z\nb = 'mqtt://broker'\n");
+        let text = "a = \"rtsp://admin:pä@ss@cam/1\" # see http://x/y@z\nb = 'mqtt://broker/?token=abc'\n";
+        let masked = mask_secrets(text);
+        assert_eq!(
+            masked,
+            "a = \"rtsp://************@cam/1\" # see http://x/y@z\nb = 'mqtt://broker/?token=***'\n"
+        );
         assert_eq!(masked.len(), text.len());
         let problem = Problem::error(5..10, "x").help("y");
         let problems = Problems::new(Path::new("f"), text, vec![problem]);

@@ -1,3 +1,5 @@
+//! Whole files: the shipped ones, their documentation, and what becomes of a file.
+
 use super::*;
 use crate::capture::{Pace, Source};
 use crate::domain::{Answer, NormRect, Severity};
@@ -167,6 +169,7 @@ fn short_sources_are_understood() {
         "\"../tests/data\"",
         "\"clip.mp4\"",
         "\"pictures/\"",
+        "\"file:///v/clip.mp4\"",
     ]);
     let outright = sources(&[
         "{ v4l2 = \"/dev/v4l/by-id/cam\" }",
@@ -175,6 +178,7 @@ fn short_sources_are_understood() {
         "{ folder = \"../tests/data\" }",
         "{ ffmpeg = \"clip.mp4\" }",
         "{ folder = \"pictures/\" }",
+        "{ ffmpeg = \"/v/clip.mp4\" }",
     ]);
     assert_eq!(found, outright);
     assert_eq!(

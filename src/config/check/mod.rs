@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::problem::Problem;
 use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
+use super::units::show_duration;
 use super::{CameraConfig, Config};
 use crate::domain::{Label, NormRect, Region};
 use crate::infer::Manifest;
@@ -40,6 +41,7 @@ pub(super) fn config(
     let rules: Vec<_> = raw.rules.iter().map(|rule| rule::check(rule, &raw, labels, report)).collect();
     unheard(&raw, report);
     local_time(&raw, report);
+    presences(&raw, report);
     let doors: Vec<_> = raw.doors.iter().map(|door| self::door(door, raw.broker.as_ref(), report)).collect();
     let cameras: Vec<_> = raw.cameras.iter().map(|camera| self::camera(camera, &raw.rules)).collect();
     if report.has_errors() {
@@ -60,7 +62,7 @@ pub(super) fn config(
                 .collect::<Option<_>>()?,
             rules: rules.into_iter().collect::<Option<_>>()?,
             background: labels?.background.clone(),
-            presence_gap: raw.presence_gap,
+            presence_gap: raw.presence_gap.value,
         },
         doors: doors.into_iter().collect::<Option<_>>()?,
         store: raw.store,
@@ -168,6 +170,22 @@ fn local_time(raw: &Raw, report: &Report) {
     report.add(
         Problem::warning(span, "this machine does not know its time zone; schedules are read in UTC")
             .help("for example:\n[site]\ntimezone = \"Europe/Berlin\""),
+    );
+}
+
+/// A presence must outlast the time between two pictures, or each picture is a presence of its own.
+fn presences(raw: &Raw, report: &Report) {
+    let gap = &raw.presence_gap;
+    let Some(slowest) = raw.cameras.iter().min_by(|a, b| a.fps.total_cmp(&b.fps)) else { return };
+    if gap.value.as_secs_f32() * slowest.fps > 1.0 {
+        return;
+    }
+    let message = format!("every picture of camera `{}` is a presence of its own", slowest.name());
+    let span = gap.span.clone().or(slowest.id.as_ref().map(|id| id.span.clone())).unwrap_or(0..0);
+    report.add(
+        Problem::warning(span, message)
+            .label(format!("the gap is {}, its `fps` is {}", show_duration(gap.value), slowest.fps))
+            .help("raise `gap` of [presence] above the time between two pictures"),
     );
 }
 

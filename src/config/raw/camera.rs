@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::source::{self, RawSource};
-use crate::capture::{Pace, Settings};
+use super::source;
+use crate::capture::{Pace, Settings, Source};
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
@@ -48,7 +48,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let camera = id.as_ref().and_then(|id| id.id.clone());
     let capture = camera.zip(source).map(|(camera, source)| Settings {
         camera,
-        source: source.source,
+        source,
         fps: fps.value,
         width,
         height,
@@ -83,11 +83,11 @@ fn size(value: &Value<'_>) -> Option<[u32; 2]> {
 }
 
 /// `pace` and `loop`, which only a file or a folder has.
-fn playback(table: &Table<'_>, source: Option<&RawSource>) -> (Pace, bool) {
+fn playback(table: &Table<'_>, source: Option<&Source>) -> (Pace, bool) {
     let words = [("realtime", Pace::Realtime), ("fast", Pace::Fast)];
     let pace = table.setting("pace", Pace::Realtime, |value| value.word(&words)).value;
     let looped = table.setting("loop", false, Value::yes_no).value;
-    if source.is_some_and(|source| source.live) {
+    if source.is_some_and(Source::is_live) {
         const WHY: &str = "the source is live; only a file or a folder has it";
         if pace == Pace::Fast {
             table.pointless("pace", WHY);

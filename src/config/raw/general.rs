@@ -11,7 +11,7 @@ use crate::config::file::Place;
 use crate::config::hint::nearest;
 use crate::config::keys;
 use crate::config::problem::Problem;
-use crate::config::reader::{Table, Value};
+use crate::config::reader::{Setting, Table, Value};
 
 /// `[site]`.
 pub(in crate::config) struct RawSite {
@@ -80,11 +80,11 @@ pub(super) fn model(file: &Table<'_>, place: &Place) -> Option<RawModel> {
     Some(RawModel { manifest, workers })
 }
 
-pub(super) fn presence_gap(file: &Table<'_>) -> Duration {
-    let default = Duration::from_secs(10);
+pub(super) fn presence_gap(file: &Table<'_>) -> Setting<Duration> {
+    let default = Setting { value: Duration::from_secs(10), span: None };
     let Some(table) = file.get("presence").and_then(|value| value.table(&keys::PRESENCE)) else {
         return default;
     };
     let range = Duration::from_millis(100)..=Duration::from_secs(86_400);
-    table.setting("gap", default, |value| value.duration(range)).value
+    table.setting("gap", default.value, |value| value.duration(range))
 }

@@ -11,6 +11,8 @@ mod schedule;
 mod source;
 mod storage;
 
+use std::time::Duration;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -24,7 +26,7 @@ pub(super) use schedule::RawSchedule;
 use super::file::Place;
 use super::keys;
 use super::problem::Problem;
-use super::reader::{Named, Report, Table};
+use super::reader::{Named, Report, Setting, Table};
 use crate::store;
 
 /// All sections. `None` stands for a section that is absent, or that is wrong and was reported.
@@ -33,7 +35,7 @@ pub(super) struct Raw {
     pub(super) model: Option<RawModel>,
     pub(super) broker: Option<RawBroker>,
     pub(super) store: store::Settings,
-    pub(super) presence_gap: std::time::Duration,
+    pub(super) presence_gap: Setting<Duration>,
     pub(super) cameras: Vec<RawCamera>,
     pub(super) schedules: Vec<RawSchedule>,
     pub(super) rules: Vec<RawRule>,

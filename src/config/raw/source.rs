@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use crate::capture::{CommandOutput, PixelFormat, Source};
+use crate::capture::{CommandOutput, PixelFormat, Source, presets};
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
@@ -17,12 +17,6 @@ const FORMATS: [(&str, CommandOutput); 4] = [
     ("yuyv", CommandOutput::Raw(PixelFormat::Yuyv)),
 ];
 const KINDS: [&str; 5] = ["v4l2", "ffmpeg", "folder", "command", "preset"];
-
-/// A source, and whether it is live: it has no end, and no pace of its own.
-pub(super) struct RawSource {
-    pub(super) source: Source,
-    pub(super) live: bool,
-}
 
 #[derive(Clone, Copy)]
 enum Preset {
@@ -37,34 +31,34 @@ struct Context<'c> {
     fps: f32,
 }
 
-pub(super) fn read(camera: &Table<'_>, place: &Place, size: [u32; 2], fps: f32) -> Option<RawSource> {
+pub(super) fn read(camera: &Table<'_>, place: &Place, size: [u32; 2], fps: f32) -> Option<Source> {
     let value = camera.required("source", "\"/dev/video0\"")?;
     let context = Context { place, size, fps };
     if value.is_table() {
         return explicit(&value.table(&keys::SOURCE)?, &context);
     }
     match value.as_text() {
-        Some(text) if !text.is_empty() => Some(shorthand(&value, text, &context)),
+        Some(text) if !text.is_empty() => shorthand(&value, text, &context),
         _ => value
             .wrong("a device, url, file or folder in quotes, or a table such as { v4l2 = \"/dev/video0\" }"),
     }
 }
 
 /// What people write without thinking: a device, a url, a folder, a file.
-fn shorthand(value: &Value<'_>, text: &str, context: &Context<'_>) -> RawSource {
+fn shorthand(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Source> {
     if text.starts_with("/dev/") {
-        return v4l2(PathBuf::from(text));
+        return Some(Source::V4l2 { device: PathBuf::from(text) });
     }
     if text.bytes().all(|b| b.is_ascii_digit()) {
-        return v4l2(PathBuf::from(format!("/dev/video{text}")));
+        return Some(Source::V4l2 { device: PathBuf::from(format!("/dev/video{text}")) });
     }
     if !text.contains("://") && (text.ends_with('/') || context.place.path(text).is_dir()) {
-        return folder(value, text, context);
+        return Some(folder(value, text, context));
     }
     ffmpeg(value, text, context)
 }
 
-fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<RawSource> {
+fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<Source> {
     let kinds: Vec<&'static str> = KINDS.into_iter().filter(|kind| table.get(kind).is_some()).collect();
     let &[kind] = kinds.as_slice() else {
         let problem =
@@ -81,42 +75,37 @@ fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<RawSource> {
     }
     let value = table.get(kind)?;
     match kind {
-        "v4l2" => Some(v4l2(PathBuf::from(value.text()?))),
-        "ffmpeg" => Some(ffmpeg(&value, value.text()?, context)),
+        "v4l2" => Some(Source::V4l2 { device: PathBuf::from(value.text()?) }),
+        "ffmpeg" => ffmpeg(&value, value.text()?, context),
         "folder" => Some(folder(&value, value.text()?, context)),
         "preset" => preset(&value, context),
         _ => command(table, &value, context),
     }
 }
 
-fn v4l2(device: PathBuf) -> RawSource {
-    RawSource { source: Source::V4l2 { device }, live: true }
-}
-
-/// A url goes to ffmpeg as it is, all but `file://` being live; a file is looked for beside the configuration.
-fn ffmpeg(value: &Value<'_>, text: &str, context: &Context<'_>) -> RawSource {
-    if text.contains("://") {
-        return RawSource { source: Source::Ffmpeg { input: text.to_owned() }, live: is_live(text) };
+/// A url goes to ffmpeg as it is; a file is looked for beside the configuration.
+fn ffmpeg(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Source> {
+    let file = text.strip_prefix("file://").unwrap_or(text);
+    if file.contains("://") {
+        let source = Source::Ffmpeg { input: text.to_owned() };
+        return match source.check() {
+            Ok(()) => Some(source),
+            Err(error) => value.reject(value.error(error.to_string())),
+        };
     }
-    let path = context.place.path(text);
+    let path = context.place.path(file);
     if !path.is_file() {
         missing(value, &path, "file");
     }
-    RawSource { source: Source::Ffmpeg { input: path.to_string_lossy().into_owned() }, live: false }
+    Some(Source::Ffmpeg { input: path.to_string_lossy().into_owned() })
 }
 
-/// Streaming protocols are live; a film fetched by http has an end.
-fn is_live(url: &str) -> bool {
-    let scheme = url.split("://").next().unwrap_or_default();
-    ["rtsp", "rtsps", "rtmp", "rtp", "udp", "srt", "tcp"].contains(&scheme)
-}
-
-fn folder(value: &Value<'_>, text: &str, context: &Context<'_>) -> RawSource {
+fn folder(value: &Value<'_>, text: &str, context: &Context<'_>) -> Source {
     let path = context.place.path(text);
     if !path.is_dir() {
         missing(value, &path, "folder");
     }
-    RawSource { source: Source::Folder { path }, live: false }
+    Source::Folder { path }
 }
 
 /// Only a warning: like an unplugged camera, it may come later.
@@ -127,7 +116,7 @@ fn missing(value: &Value<'_>, path: &Path, what: &str) {
     );
 }
 
-fn command(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option<RawSource> {
+fn command(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option<Source> {
     let argv = value.texts();
     let format = table.required("format", "\"mjpeg\"").and_then(|format| {
         let output = format.word(&FORMATS)?;
@@ -140,24 +129,19 @@ fn command(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Optio
         Some(output)
     });
     let argv = argv?.into_iter().map(Spanned::into_inner).collect();
-    Some(RawSource { source: Source::Command { argv, output: format? }, live: true })
+    Some(Source::Command { argv, output: format? })
 }
 
-fn preset(value: &Value<'_>, context: &Context<'_>) -> Option<RawSource> {
+fn preset(value: &Value<'_>, context: &Context<'_>) -> Option<Source> {
     let [width, height] = context.size;
-    let argv = match value.word(&[("rpicam-vid", Preset::RpicamVid), ("jetson", Preset::Jetson)])? {
-        Preset::RpicamVid => presets::rpicam_vid(width, height, context.fps),
-        Preset::Jetson => presets::jetson(width, height, context.fps),
-    };
-    Some(RawSource { source: Source::Command { argv, output: CommandOutput::Mjpeg }, live: true })
-}
-
-// Until capture's own are there.
-mod presets {
-    pub(super) fn rpicam_vid(width: u32, height: u32, fps: f32) -> Vec<String> {
-        vec!["rpicam-vid".to_owned(), format!("{width}x{height}@{fps}")]
-    }
-    pub(super) fn jetson(width: u32, height: u32, fps: f32) -> Vec<String> {
-        vec!["gst-launch-1.0".to_owned(), format!("{width}x{height}@{fps}")]
-    }
+    Some(match value.word(&[("rpicam-vid", Preset::RpicamVid), ("jetson", Preset::Jetson)])? {
+        Preset::RpicamVid => Source::Command {
+            argv: presets::rpicam_vid(width, height, context.fps),
+            output: CommandOutput::Mjpeg,
+        },
+        Preset::Jetson => Source::Command {
+            argv: presets::jetson(width, height, context.fps),
+            output: CommandOutput::Raw(PixelFormat::Yuv420p),
+        },
+    })
 }
