@@ -69,8 +69,8 @@ impl Health<'_> {
 impl Camera {
     /// A camera with the source its settings name. `spawn` starts the reader of a V4L2 device.
     #[must_use]
-    pub fn new(settings: Settings, spawn: Spawn, clock: Arc<dyn Clock>) -> Self {
-        let opener = Opener::new(settings.clone(), spawn, clock.clone());
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, spawn: Spawn) -> Self {
+        let opener = Opener::new(settings.clone(), clock.clone(), spawn);
         Self::with_open(settings, clock, Box::new(move || opener.open()))
     }
 
@@ -115,13 +115,13 @@ impl Camera {
                 Over::Ended => return health.becomes(CameraState::Ended, "its last frame was read"),
                 Over::Again => Duration::ZERO,
                 Over::Lost(state, why) => {
-                    health.becomes(state, &why);
                     if self.healthy >= HEALTHY {
                         backoff.reset();
                     }
                     let pause = backoff.pause();
+                    health.becomes(state, &why);
                     let camera = &self.settings.camera;
-                    log::warn!("camera {camera}: {why}; next attempt in {:.1} s", pause.as_secs_f32());
+                    log::info!("camera {camera}: {why}; next attempt in {:.1} s", pause.as_secs_f32());
                     pause
                 }
             };
@@ -190,13 +190,14 @@ impl Camera {
                     continue;
                 }
             }
-            match decoded(grab) {
-                Ok(picture) => {
-                    health.becomes(CameraState::Online, &format!("{}x{}", picture.width, picture.height));
-                    self.pass_on(picture, stamp, sink);
+            match decoded(grab).and_then(|picture| self.frame(picture, stamp)) {
+                Ok(frame) => {
+                    health.becomes(CameraState::Online, &format!("{}x{}", frame.width(), frame.height()));
+                    self.next_seq += 1;
+                    frames += 1;
+                    sink(frame);
                     last_good = self.clock.now();
                     self.healthy = last_good.since(opened);
-                    frames += 1;
                 }
                 Err(error) => last_damage = Some(self.complain(&error)),
             }
@@ -217,7 +218,8 @@ impl Camera {
         thinner.is_due(now)
     }
 
-    fn pass_on(&mut self, picture: Picture, arrived: Stamp, sink: &mut dyn FnMut(Frame)) {
+    /// The next frame, from a picture that arrived at this moment.
+    fn frame(&mut self, picture: Picture, arrived: Stamp) -> Result<Frame, CaptureError> {
         let first = *self.first_stamp.get_or_insert(arrived);
         let stamp = match self.pace() {
             Pace::Realtime => arrived,
@@ -226,15 +228,8 @@ impl Camera {
         };
         let at = FrameRef { seq: FrameSeq(self.next_seq), stamp };
         let Picture { width, height, rgb } = picture;
-        match Frame::new(self.settings.camera.clone(), at, width, height, rgb) {
-            Ok(frame) => {
-                self.next_seq += 1;
-                sink(frame);
-            }
-            Err(error) => {
-                self.complain(&error);
-            }
-        }
+        Frame::new(self.settings.camera.clone(), at, width, height, rgb)
+            .map_err(|error| CaptureError::Damaged { what: "a picture".to_owned(), why: error.to_string() })
     }
 
     /// Counts a damaged picture, and logs each kind of damage once.

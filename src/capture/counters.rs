@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::domain::Stamp;
 
-/// Counters of one camera; shared and read without locks.
+/// Counters of one camera; shared, and read without locks.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) captured: Tally,
@@ -23,35 +23,41 @@ impl Tally {
     pub(super) fn add_one(&self) {
         self.0.fetch_add(1, Relaxed);
     }
-}
 
-/// The counters at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct CaptureCounts {
-    /// Pictures that arrived whole, passed on or not.
-    pub captured: u64,
-    /// Pictures that were not due and were dropped before decoding.
-    pub thinned: u64,
-    /// Pictures that could not be decoded.
-    pub damaged: u64,
-    /// Openings after the first.
-    pub reopened: u64,
-    /// Times that no picture came for `stall_after`.
-    pub stalled: u64,
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Counters {
-    /// All numbers at this moment.
+    /// Pictures that arrived whole, passed on or not.
     #[must_use]
-    pub fn counts(&self) -> CaptureCounts {
-        let read = |tally: &Tally| tally.0.load(Relaxed);
-        CaptureCounts {
-            captured: read(&self.captured),
-            thinned: read(&self.thinned),
-            damaged: read(&self.damaged),
-            reopened: read(&self.reopened),
-            stalled: read(&self.stalled),
-        }
+    pub fn frames(&self) -> u64 {
+        self.captured.get()
+    }
+
+    /// Pictures that were not due and were dropped before decoding.
+    #[must_use]
+    pub fn thinned(&self) -> u64 {
+        self.thinned.get()
+    }
+
+    /// Pictures that could not be decoded.
+    #[must_use]
+    pub fn decode_errors(&self) -> u64 {
+        self.damaged.get()
+    }
+
+    /// Openings after the first.
+    #[must_use]
+    pub fn reopens(&self) -> u64 {
+        self.reopened.get()
+    }
+
+    /// Times that no good picture came for `stall_after`.
+    #[must_use]
+    pub fn stalls(&self) -> u64 {
+        self.stalled.get()
     }
 
     /// The camera's loop turned at this moment.
@@ -60,10 +66,10 @@ impl Counters {
     }
 
     /// When the loop last turned, in microseconds on the monotonic clock; 0 before the first turn. In a healthy
-    /// thread this is at most about 4 s old, whatever the camera does: 1 s of waiting, or the time that an
+    /// thread this is at most about 4 s old, whatever the camera does: 1 s of waiting, and the time that an
     /// unwilling child takes to be killed. Played fast, the time that the sink takes comes on top.
     #[must_use]
-    pub fn last_turn_us(&self) -> u64 {
+    pub fn heartbeat_us(&self) -> u64 {
         self.turned_us.load(Relaxed)
     }
 }

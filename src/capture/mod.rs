@@ -36,7 +36,7 @@ pub mod v4l2;
 mod yuv;
 
 pub use camera::{Camera, Open};
-pub use counters::{CaptureCounts, Counters};
+pub use counters::Counters;
 pub use decode::{Encoded, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, load_picture};
 pub use error::CaptureError;
 pub use folder::is_picture_name;

@@ -53,16 +53,16 @@ pub type Spawn = Arc<dyn Fn(&str, Box<dyn FnOnce() + Send>) -> std::io::Result<J
 #[derive(Clone)]
 pub struct Opener {
     settings: Settings,
-    spawn: Spawn,
     clock: Arc<dyn Clock>,
+    spawn: Spawn,
     readers: Arc<AtomicUsize>,
 }
 
 impl Opener {
     /// `spawn` is used for V4L2 devices only, whose read can block for ever.
     #[must_use]
-    pub fn new(settings: Settings, spawn: Spawn, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, spawn, clock, readers: Arc::default() }
+    pub fn new(settings: Settings, clock: Arc<dyn Clock>, spawn: Spawn) -> Self {
+        Self { settings, clock, spawn, readers: Arc::default() }
     }
 
     /// Opens the source; returns before the first picture. A child process lives no longer than the calling
@@ -105,13 +105,13 @@ pub struct ProbeReport {
 /// [`CaptureError`] when the source cannot be opened, ends, or gives no good frame in time.
 pub fn probe(
     settings: &Settings,
-    spawn: Spawn,
     clock: &Arc<dyn Clock>,
+    spawn: Spawn,
     timeout: Duration,
     stop: &Stop,
 ) -> Result<ProbeReport, CaptureError> {
     let began = clock.now();
-    let mut source = Opener::new(settings.clone(), spawn, clock.clone()).open()?;
+    let mut source = Opener::new(settings.clone(), clock.clone(), spawn).open()?;
     let mut damaged = None;
     loop {
         let passed = clock.now().since(began);

@@ -1,11 +1,386 @@
-//! x
-use super::*;
-use std::sync::{Arc, atomic::AtomicUsize};
+//! V4L2 devices; the only place that knows nokhwa and v4l.
+//!
+//! Frames come through nokhwa. Its read can wait for ever when a device is silent, so it happens on a thread of its
+//! own, the pump, which hands frames over a channel of one place; whoever reads waits with a deadline. A pump that
+//! hangs cannot be interrupted: it is left behind, counted, and ends by itself at the next frame or when the device
+//! is unplugged. Two of them are the most a camera may have.
+//!
+//! Before nokhwa opens a device, v4l (which lies under it) sets format and rate: nokhwa refuses a device that was
+//! left at a rate such as 25/2 before it would set another. It also looks for answers of drivers that would make
+//! nokhwa panic or run out of memory.
+
+mod choice;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use choice::{Layout, Offer, Wish};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use nokhwa::utils::{CameraFormat, CameraIndex, FrameFormat, RequestedFormat, RequestedFormatType};
+use v4l::capability::Flags;
+use v4l::frameinterval::FrameIntervalEnum;
+use v4l::framesize::FrameSizeEnum;
+use v4l::video::Capture;
+use v4l::video::capture::Parameters;
+use v4l::{Device, Format, FourCC};
+
+use super::decode::Encoded;
+use super::{CaptureError, FrameSource, Grab, PixelFormat, Settings, Spawn, mjpeg};
+use crate::shutdown::Stop;
+
+/// Pumps of one camera that may hang at the same time.
+const MOST_STUCK: usize = 2;
+/// How long a pump may take to end after it was let go: several frames.
+const FAREWELL: Duration = Duration::from_secs(1);
+const NAP: Duration = Duration::from_millis(10);
+/// How often a request to stop is noticed while the device is silent.
+const TURN: Duration = Duration::from_millis(250);
+/// nokhwa makes a list entry for each step of a range; more steps than this are no sane answer of a driver.
+const MOST_STEPS: u32 = 100_000;
+
+const MJPG: &[u8; 4] = b"MJPG";
+const YUYV: &[u8; 4] = b"YUYV";
+
+/// A device as the system lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Its node, `/dev/videoN`.
+    pub path: PathBuf,
+    /// What it calls itself; empty when it could not be asked.
+    pub name: String,
+    /// What it delivers that we can read, such as `MJPEG 1280x720 at 30, 15`.
+    pub formats: Vec<String>,
+    /// Why it could not be asked.
+    pub problem: Option<String>,
+}
+
+/// Lists capture devices, by number. Devices that cannot be asked are listed with the reason. Never fails; opens
+/// each device for a moment.
+#[must_use]
+pub fn list() -> Vec<DeviceInfo> {
+    let entries = std::fs::read_dir("/dev").into_iter().flatten().flatten();
+    let mut nodes: Vec<(u32, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter_map(|path| Some((choice::number_of(&path)?, path)))
+        .collect();
+    nodes.sort();
+    nodes.into_iter().filter_map(|(_, path)| describe(path)).collect()
+}
+
+/// What a node is; `None` when it is no capture device (metadata, output, codec).
+fn describe(path: PathBuf) -> Option<DeviceInfo> {
+    let ask = || -> io::Result<Option<(String, Vec<String>)>> {
+        let device = Device::with_path(&path)?;
+        let caps = device.query_caps()?;
+        if !caps.capabilities.contains(Flags::VIDEO_CAPTURE) {
+            return Ok(None);
+        }
+        Ok(Some((caps.card, formats(&device)?)))
+    };
+    let (name, formats, problem) = match ask() {
+        Ok(None) => return None,
+        Ok(Some((name, formats))) => (name, formats, None),
+        Err(error) => (String::new(), Vec::new(), Some(error.to_string())),
+    };
+    Some(DeviceInfo { path, name, formats, problem })
+}
+
+fn formats(device: &Device) -> io::Result<Vec<String>> {
+    let mut lines: Vec<(String, Vec<String>)> = Vec::new();
+    for offer in offers(device, &Wish { width: 1280, height: 720, fps: 10.0 })? {
+        let layout = if offer.layout == Layout::Mjpeg { "MJPEG" } else { "YUYV" };
+        let line = format!("{layout} {}x{} at ", offer.width, offer.height);
+        match lines.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, rates)) => rates.push(offer.rate.to_string()),
+            None => lines.push((line, vec![offer.rate.to_string()])),
+        }
+    }
+    Ok(lines.into_iter().map(|(line, rates)| line + &rates.join(", ")).collect())
+}
+
+/// Everything the device offers that we can read. A range of sizes or rates counts as the one nearest to the wish.
+fn offers(device: &Device, wish: &Wish) -> io::Result<Vec<Offer>> {
+    let mut offers = Vec::new();
+    for description in device.enum_formats()? {
+        let layout = match &description.fourcc.repr {
+            MJPG => Layout::Mjpeg,
+            YUYV => Layout::Yuyv,
+            _ => continue,
+        };
+        for size in device.enum_framesizes(description.fourcc)? {
+            let (width, height) = match size.size {
+                FrameSizeEnum::Discrete(size) => (size.width, size.height),
+                FrameSizeEnum::Stepwise(range) => (
+                    choice::stepped(wish.width, range.min_width, range.max_width, range.step_width),
+                    choice::stepped(wish.height, range.min_height, range.max_height, range.step_height),
+                ),
+            };
+            let rates = rates(device, description.fourcc, width, height, wish);
+            offers.extend(rates.into_iter().map(|rate| Offer { layout, width, height, rate }));
+        }
+    }
+    Ok(offers)
+}
+
+/// The whole rates at a size; the wanted one where the device does not say.
+fn rates(device: &Device, fourcc: FourCC, width: u32, height: u32, wish: &Wish) -> Vec<u32> {
+    let mut rates = Vec::new();
+    let intervals = device.enum_frameintervals(fourcc, width, height).unwrap_or_default();
+    for interval in &intervals {
+        match &interval.interval {
+            FrameIntervalEnum::Discrete(d) if d.numerator == 1 => rates.push(d.denominator),
+            FrameIntervalEnum::Discrete(_) => {}
+            FrameIntervalEnum::Stepwise(range) => {
+                let slowest = range.max.denominator.div_ceil(range.max.numerator.max(1)).max(1);
+                let fastest = range.min.denominator / range.min.numerator.max(1);
+                rates.push(wish.rate().clamp(slowest, fastest.max(slowest)));
+            }
+        }
+    }
+    if intervals.is_empty() {
+        rates.push(wish.rate());
+    }
+    rates.retain(|&rate| rate > 0);
+    rates
+}
+
+/// Whether nokhwa, which walks every range of every format, would panic or never come back.
+fn breaks_nokhwa(device: &Device) -> io::Result<bool> {
+    let bad = |min: u32, max: u32, step: u32| step == 0 || max.saturating_sub(min) / step > MOST_STEPS;
+    for description in device.enum_formats()? {
+        for size in device.enum_framesizes(description.fourcc)? {
+            let (width, height) = match size.size {
+                FrameSizeEnum::Discrete(size) => (size.width, size.height),
+                FrameSizeEnum::Stepwise(r) => {
+                    if bad(r.min_width, r.max_width, r.step_width)
+                        || bad(r.min_height, r.max_height, r.step_height)
+                    {
+                        return Ok(true);
+                    }
+                    (r.min_width, r.min_height)
+                }
+            };
+            let intervals = device.enum_frameintervals(description.fourcc, width, height).unwrap_or_default();
+            if intervals.iter().any(|interval| match &interval.interval {
+                FrameIntervalEnum::Discrete(_) => false,
+                FrameIntervalEnum::Stepwise(r) => bad(r.min.numerator, r.max.numerator, r.step.numerator),
+            }) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Sets the best format that the device takes at a whole rate.
+fn negotiate(device: &Path, node: &Path, wish: &Wish) -> Result<Offer, CaptureError> {
+    let refused = |what| {
+        move |error: io::Error| CaptureError::Device {
+            device: device.to_owned(),
+            what,
+            why: error.to_string(),
+        }
+    };
+    let not_a_camera =
+        |why: &str| CaptureError::NotACamera { device: device.to_owned(), why: why.to_owned() };
+    let handle = Device::with_path(node).map_err(refused("be opened"))?;
+    let caps = handle.query_caps().map_err(|error| not_a_camera(&error.to_string()))?;
+    if !caps.capabilities.contains(Flags::VIDEO_CAPTURE) {
+        return Err(not_a_camera("it captures no video; a camera may have several nodes, take its first"));
+    }
+    if breaks_nokhwa(&handle).map_err(refused("list its formats"))? {
+        return Err(not_a_camera("its driver states sizes or rates without end; read it through ffmpeg"));
+    }
+    let ranked = choice::ranked(offers(&handle, wish).map_err(refused("list its formats"))?, wish);
+    if ranked.is_empty() {
+        return Err(not_a_camera("it offers neither MJPEG nor YUYV at a whole number of frames a second"));
+    }
+    let mut last = None;
+    for offer in ranked {
+        match set(&handle, offer) {
+            Ok(Some(taken)) => return Ok(taken),
+            Ok(None) => {}
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(
+        || not_a_camera("it takes none of the formats it offers"),
+        refused("take any of its formats"),
+    ))
+}
+
+/// Sets an offer; what the device made of it, unless that is something we cannot read.
+fn set(handle: &Device, offer: Offer) -> io::Result<Option<Offer>> {
+    let fourcc = FourCC::new(if offer.layout == Layout::Mjpeg { MJPG } else { YUYV });
+    let format = handle.set_format(&Format::new(offer.width, offer.height, fourcc))?;
+    let interval = handle.set_params(&Parameters::with_fps(offer.rate))?.interval;
+    let readable = format.fourcc == fourcc && interval.numerator == 1 && interval.denominator > 0;
+    Ok(readable.then_some(Offer {
+        width: format.width,
+        height: format.height,
+        rate: interval.denominator,
+        ..offer
+    }))
+}
+
+/// A device whose frames a pump hands over.
+pub(super) struct V4l2Source {
+    device: PathBuf,
+    /// Taken at the drop: that is what lets the pump go.
+    frames: Option<Receiver<Result<Grab, CaptureError>>>,
+    pump: Option<JoinHandle<()>>,
+}
+
+/// Counts a pump for as long as it runs.
+struct Running(Arc<AtomicUsize>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Starts a pump for `device`; what goes wrong with the device itself is said by the first read.
 pub(super) fn open(
-    device: &std::path::Path,
-    _: &Settings,
-    _: &Spawn,
-    _: Arc<AtomicUsize>,
-) -> Result<super::folder::FolderSource, CaptureError> {
-    Err(CaptureError::Missing { path: device.to_owned() })
+    device: &Path,
+    settings: &Settings,
+    spawn: &Spawn,
+    readers: Arc<AtomicUsize>,
+) -> Result<V4l2Source, CaptureError> {
+    let (node, number) = choice::resolve(device)?;
+    let stuck = readers.load(Ordering::SeqCst);
+    if stuck >= MOST_STUCK {
+        return Err(CaptureError::ReadersStuck { device: device.to_owned(), readers: stuck });
+    }
+    let (sender, frames) = bounded(1);
+    let wish = Wish { width: settings.width, height: settings.height, fps: settings.fps };
+    readers.fetch_add(1, Ordering::SeqCst);
+    let running = Running(readers);
+    let named = device.to_owned();
+    let work = move || {
+        let _running = running;
+        if let Err(error) = pump(&named, &node, number, &wish, &sender) {
+            // Nobody listens when the camera was closed meanwhile.
+            let _ = sender.send(Err(error));
+        }
+    };
+    let pump = spawn(&format!("v4l2-{number}"), Box::new(work))
+        .map_err(|source| CaptureError::Thread { device: device.to_owned(), source })?;
+    Ok(V4l2Source { device: device.to_owned(), frames: Some(frames), pump: Some(pump) })
+}
+
+/// Opens the device and hands over frames until nobody wants them any more.
+fn pump(
+    device: &Path,
+    node: &Path,
+    number: u32,
+    wish: &Wish,
+    frames: &Sender<Result<Grab, CaptureError>>,
+) -> Result<(), CaptureError> {
+    let offer = negotiate(device, node, wish)?;
+    let refused = |what| {
+        move |error: nokhwa::NokhwaError| CaptureError::Device {
+            device: device.to_owned(),
+            what,
+            why: error.to_string(),
+        }
+    };
+    let layout = if offer.layout == Layout::Mjpeg { FrameFormat::MJPEG } else { FrameFormat::YUYV };
+    let exact = CameraFormat::new_from(offer.width, offer.height, layout, offer.rate);
+    let request =
+        RequestedFormat::with_formats(RequestedFormatType::Exact(exact), std::slice::from_ref(&layout));
+    let mut camera =
+        nokhwa::Camera::new(CameraIndex::Index(number), request).map_err(refused("be opened"))?;
+    camera.open_stream().map_err(refused("stream"))?;
+    log::info!("{}: {exact}", device.display());
+    loop {
+        let buffer = camera.frame_raw().map_err(refused("give a frame"))?;
+        match frames.try_send(Ok(cut(&buffer, &offer))) {
+            // The reader has the one before still to take: this one is thinned here.
+            Ok(()) | Err(TrySendError::Full(_)) => {}
+            Err(TrySendError::Disconnected(_)) => return Ok(()),
+        }
+    }
+}
+
+/// The picture in a driver's buffer, which may be larger than the picture.
+fn cut(buffer: &[u8], offer: &Offer) -> Grab {
+    let damaged = |why: &str| {
+        Grab::Damaged(CaptureError::Damaged { what: "a frame of the device".to_owned(), why: why.to_owned() })
+    };
+    match offer.layout {
+        Layout::Mjpeg => match mjpeg::trim(buffer) {
+            Some(picture) => Grab::Encoded(Encoded::jpeg(picture.to_vec())),
+            None => damaged("it holds no whole JPEG picture"),
+        },
+        Layout::Yuyv => {
+            let wanted = PixelFormat::Yuyv.frame_bytes(offer.width, offer.height);
+            match wanted.and_then(|n| buffer.get(..n)) {
+                Some(frame) => {
+                    Grab::Encoded(Encoded::raw(PixelFormat::Yuyv, offer.width, offer.height, frame.to_vec()))
+                }
+                None => damaged("it is shorter than its format says"),
+            }
+        }
+    }
+}
+
+impl FrameSource for V4l2Source {
+    fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError> {
+        let Some(frames) = &self.frames else { return Ok(Grab::End) };
+        let mut left = deadline;
+        while !left.is_zero() && !stop.is_requested() {
+            let wait = left.min(TURN);
+            match frames.recv_timeout(wait) {
+                Ok(grab) => return grab,
+                Err(RecvTimeoutError::Timeout) => left -= wait,
+                Err(RecvTimeoutError::Disconnected) => {
+                    let why = "its reader ended".to_owned();
+                    return Err(CaptureError::Device { device: self.device.clone(), what: "go on", why });
+                }
+            }
+        }
+        Ok(Grab::Nothing)
+    }
+}
+
+impl Drop for V4l2Source {
+    fn drop(&mut self) {
+        self.frames = None;
+        let Some(pump) = self.pump.take() else { return };
+        let mut waited = Duration::ZERO;
+        while !pump.is_finished() && waited < FAREWELL {
+            std::thread::sleep(NAP);
+            waited += NAP;
+        }
+        if pump.is_finished() {
+            if pump.join().is_err() {
+                log::error!("{}: its reader panicked", self.device.display());
+            }
+        } else {
+            log::warn!("{}: its reader hangs and was left behind", self.device.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drivers_buffer_is_cut_to_its_picture() {
+        let offer = |layout| Offer { layout, width: 3, height: 2, rate: 5 };
+        let jpeg = [&[0xff, 0xd8, 0xff, 0xda, 0, 2, 1, 0xff, 0xd9][..], &[0; 4000]].concat();
+        assert!(
+            matches!(cut(&jpeg, &offer(Layout::Mjpeg)), Grab::Encoded(e) if e == Encoded::jpeg(jpeg[..9].to_vec()))
+        );
+        assert!(matches!(cut(&[0; 4000], &offer(Layout::Mjpeg)), Grab::Damaged(_)));
+        let whole = Encoded::raw(PixelFormat::Yuyv, 3, 2, vec![9; 16]);
+        assert!(matches!(cut(&[9; 20], &offer(Layout::Yuyv)), Grab::Encoded(e) if e == whole));
+        assert!(matches!(cut(&[9; 15], &offer(Layout::Yuyv)), Grab::Damaged(_)));
+    }
 }

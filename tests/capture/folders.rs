@@ -34,8 +34,8 @@ fn a_folder_plays_by_name_and_passes_over_what_is_damaged() {
     let sizes: Vec<_> = frames.iter().map(|f| (f.width(), f.height())).collect();
     assert_eq!(sizes, [(40, 30), (20, 30), (640, 480)]);
     assert!(frames[0].rgb()[0] > 200 && frames[0].rgb()[1] < 60, "red first");
-    let counts = running.counts();
-    assert_eq!((counts.captured, counts.damaged, counts.reopened), (3, 4, 0));
+    let counters = &running.counters;
+    assert_eq!((counters.frames(), counters.decode_errors(), counters.reopens()), (3, 4, 0));
     assert_eq!(running.finish().pop().unwrap().0, CameraState::Ended);
 }
 

@@ -1,7 +1,9 @@
 //! Cameras on real programs, files and folders: what a user plugs in, and everything that can be wrong with it.
 
+mod children;
 mod files;
 mod folders;
+mod sources;
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portero::capture::{Camera, CaptureCounts, Counters, Pace, Settings, Source, Spawn};
+use portero::capture::{Camera, Counters, Pace, Settings, Source, Spawn};
 use portero::clock::{Clock, SystemClock};
 use portero::domain::{CameraId, CameraState, Frame};
 use portero::shutdown::{StopHandle, stop_pair};
@@ -45,7 +47,7 @@ struct Running {
 }
 
 fn start(settings: Settings) -> Running {
-    start_camera(Camera::new(settings, spawn(), Arc::new(SystemClock)))
+    start_camera(Camera::new(settings, Arc::new(SystemClock), spawn()))
 }
 
 fn start_camera(camera: Camera) -> Running {
@@ -100,10 +102,6 @@ impl Running {
 
     fn states(&self) -> Vec<(CameraState, String)> {
         self.states.lock().unwrap().clone()
-    }
-
-    fn counts(&self) -> CaptureCounts {
-        self.counters.counts()
     }
 
     /// Waits for the state and returns its reason.
@@ -176,4 +174,16 @@ fn clip(folder: &Path, seconds: u32) -> std::path::PathBuf {
 /// The mean of all channels.
 fn brightness(frame: &Frame) -> f64 {
     frame.rgb().iter().map(|&v| f64::from(v)).sum::<f64>() / frame.rgb().len() as f64
+}
+
+/// Processes whose command line holds `word`.
+fn processes_with(word: &str) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(word)
+        })
+        .collect()
 }
