@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
 use crate::capture::redact;
@@ -189,9 +189,10 @@ impl Problems {
             Grade::Warning => Level::WARNING,
         };
         let group = Group::with_title(level.primary_title(&problem.message));
+        // A problem of the whole file names it in its message.
         let group = match &problem.span {
             Some(span) => group.element(self.snippet(problem, span.clone())),
-            None => group.element(Origin::path(self.path.to_string_lossy())),
+            None => group,
         };
         group.elements(problem.help.iter().map(|line| Level::HELP.message(line)))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::source;
-use crate::capture::{Pace, Settings, Source};
+use crate::capture::{MAX_SIDE, Pace, Settings, Source};
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
@@ -77,9 +77,9 @@ fn patient(table: &Table<'_>, fps: &Setting<f32>, stall_after: &Setting<Duration
 }
 
 fn size(value: &Value<'_>) -> Option<[u32; 2]> {
-    const WANTED: &str = "[WIDTH, HEIGHT] in pixels, each from 16 to 8192";
-    let Some(items) = value.as_list().filter(|items| items.len() == 2) else { return value.wrong(WANTED) };
-    every(items.iter().map(|item| item.whole_or(16..=8_192, WANTED)))?.try_into().ok()
+    let wanted = format!("[WIDTH, HEIGHT] in pixels, each from 16 to {MAX_SIDE}");
+    let Some(items) = value.as_list().filter(|items| items.len() == 2) else { return value.wrong(&wanted) };
+    every(items.iter().map(|item| item.whole_or(16..=MAX_SIDE, &wanted)))?.try_into().ok()
 }
 
 /// `pace` and `loop`, which only a file or a folder has.
