@@ -5,5 +5,6 @@
 mod broker;
 mod capture;
 mod cli;
+mod install;
 mod store;
 mod support;
