@@ -10,7 +10,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `publisher` | the thread: connect, back off, connect again |
-//! | `session` | the life of one network connection |
+//! | `session` | the life of one network connection: turns, door commands, what is handed over |
 //! | `flight` | what was handed over and waits for its acknowledgement |
 //! | `outbox` | where alerts wait, as a trait |
 //! | `alert`, `homeassistant` | what stands on the wire |

@@ -82,6 +82,30 @@ fn a_thawed_broker_gets_what_it_missed_from_the_same_publisher() {
 }
 
 #[test]
+fn wills_of_connections_given_up_do_not_outlive_the_return() {
+    let broker = Broker::start();
+    let publisher = Running::start(settings(&broker));
+    publisher.wait_until_live();
+    broker.freeze();
+    // Each try leaves a connection in the frozen broker's queue, with its last will.
+    wait_until("several tries fail", SOON, || publisher.handles.counters.read().failures >= 4);
+    broker.thaw();
+    publisher.wait_until_live();
+    publisher.add(1);
+    publisher.wait_until_empty();
+    let witness = broker.subscribe("portero/available");
+    // A second alert gives wills that are under way the time to arrive.
+    publisher.add(2);
+    publisher.wait_until_empty();
+    witness.wait_for_last("portero/available", "online", SOON);
+    let failures = publisher.handles.counters.read().failures;
+    publisher.add(3);
+    publisher.wait_until_empty();
+    assert_eq!(witness.on("portero/available").last().map(String::as_str), Some("online"));
+    assert_eq!(publisher.handles.counters.read().failures, failures, "and the connection stands");
+}
+
+#[test]
 fn an_idle_frozen_broker_is_noticed() {
     let broker = Broker::start();
     let publisher = Running::start(settings(&broker));

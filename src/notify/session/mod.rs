@@ -5,33 +5,26 @@
 //! still answers, door commands, announcements, states, and then the outbox, a window at a time. Nothing here
 //! waits for room: what does not fit now is looked at again on the next turn.
 
-use std::sync::Arc;
+mod errands;
+mod supply;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use log::{debug, warn};
-use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet, QoS, SubscribeReasonCode};
+use rumqttc::{AsyncClient, Event, EventLoop, Outgoing, Packet, SubscribeReasonCode};
 
-use super::alert::{self, Message};
-use super::error::NotifyError;
-use super::flight::{Flight, Part};
-use super::homeassistant;
-use super::link::{Command, LinkDown};
-use super::publisher::{Desk, Ended};
-use crate::domain::{Alert, Stamp};
+use crate::domain::Stamp;
+use crate::notify::error::NotifyError;
+use crate::notify::flight::Flight;
+use crate::notify::link::LinkDown;
+use crate::notify::publisher::{Desk, Ended};
 use crate::shutdown::Stop;
+
+use errands::Errand;
 
 /// Messages in flight at most, before more rows are taken from the outbox.
 const WINDOW: usize = 32;
-
-/// Their payloads at most: a door command must not wait long behind pictures.
-const WINDOW_BYTES: usize = 512 * 1024;
-
-/// Rows taken from the outbox at a time: their pictures are all in memory.
-const BATCH: usize = 4;
-
-/// The outbox is looked into at least this often.
-const POLL: Duration = Duration::from_secs(1);
 
 /// Delivered rows are reported together, after this at the latest: each report costs the store a commit.
 const REPORT_AFTER: Duration = Duration::from_millis(100);
@@ -41,9 +34,6 @@ const ANNOUNCE_WITHIN: Duration = Duration::from_millis(500);
 
 /// A broker that owes answers is given a second more for each of these in flight.
 const BYTES_PER_SECOND: usize = 32 * 1024;
-
-/// Unanswered signs of life asked for at most.
-const KNOCKS: u64 = 4;
 
 /// One connection being served.
 pub(super) struct Session<'a> {
@@ -69,15 +59,6 @@ pub(super) struct Session<'a> {
     farewell: Option<Stamp>,
     goodbye: bool,
     gone: bool,
-}
-
-/// A door command under way.
-struct Errand {
-    command: Arc<Command>,
-    /// The sign of life that it waits for.
-    knock: u64,
-    deadline: Stamp,
-    written: bool,
 }
 
 type Turn = Result<(), Ended>;
@@ -293,176 +274,5 @@ impl<'a> Session<'a> {
             let _ = self.client.try_disconnect();
         }
         Ok(())
-    }
-
-    // Door commands.
-
-    /// Moves the door command under way on, and takes the next when it is through.
-    fn run_errands(&mut self, now: Stamp) -> Turn {
-        loop {
-            let Some(mut errand) = self.errand.take().or_else(|| self.next_errand()) else { return Ok(()) };
-            if self.knocks_answered >= errand.knock {
-                if errand.written {
-                    errand.command.answer(Ok(()));
-                } else if errand.command.commit() {
-                    self.write(&errand.command)?;
-                    errand.knock = self.knock()?;
-                    errand.deadline = now.plus(self.desk.timing.command);
-                    errand.written = true;
-                    self.errand = Some(errand);
-                    return Ok(());
-                }
-            } else if now < errand.deadline {
-                self.errand = Some(errand);
-                return Ok(());
-            } else if errand.written {
-                errand.command.answer(Err(LinkDown::Unconfirmed));
-                let broker = self.desk.settings.broker();
-                return Err(self.failed(NotifyError::CommandUnconfirmed { broker }));
-            } else {
-                errand.command.answer(Err(LinkDown::NoAnswer));
-            }
-        }
-    }
-
-    fn next_errand(&mut self) -> Option<Errand> {
-        loop {
-            let command = self.desk.commands.try_recv().ok()?;
-            if self.knocks_sent - self.knocks_answered >= KNOCKS {
-                command.answer(Err(LinkDown::NoAnswer));
-                continue;
-            }
-            let Ok(knock) = self.knock() else {
-                command.answer(Err(LinkDown::NotConnected));
-                continue;
-            };
-            let deadline = command.deadline;
-            return Some(Errand { command, knock, deadline, written: false });
-        }
-    }
-
-    /// Asks for a sign of life; returns its number. Answers come in the order of asking.
-    fn knock(&mut self) -> Result<u64, Ended> {
-        self.begin_to_wait();
-        let topic = self.desk.settings.topic("none");
-        self.client.try_unsubscribe(&topic).map_err(|_| self.bad_topic(topic))?;
-        self.knocks_sent += 1;
-        Ok(self.knocks_sent)
-    }
-
-    fn write(&mut self, command: &Command) -> Turn {
-        let payload = command.payload.clone();
-        let sent = self.client.try_publish(&command.topic, QoS::AtMostOnce, false, payload);
-        sent.map_err(|_| self.bad_topic(command.topic.clone()))
-    }
-
-    // Announcements and states.
-
-    fn subscribe(&mut self) -> Turn {
-        let Some(topic) = self.desk.settings.birth_topic() else { return Ok(()) };
-        self.begin_to_wait();
-        self.client.try_subscribe(&topic, QoS::AtMostOnce).map_err(|_| self.bad_topic(topic))?;
-        self.subscription_owed = true;
-        Ok(())
-    }
-
-    /// Discovery, every state, and only then `online`.
-    fn announce(&mut self) -> Turn {
-        if let Some(discovery) = homeassistant::discovery(&self.desk.settings, &self.desk.cameras) {
-            self.hand(discovery, None)?;
-        }
-        self.desk.states.forget_told();
-        self.tell(usize::MAX)?;
-        self.hand(self.availability("online"), None)
-    }
-
-    fn availability(&self, word: &str) -> Message {
-        Message { topic: self.desk.settings.availability_topic(), payload: word.into(), retain: true }
-    }
-
-    fn tell_changes(&mut self) -> Turn {
-        self.tell(WINDOW.saturating_sub(self.flight.len()))
-    }
-
-    fn tell(&mut self, room: usize) -> Turn {
-        for message in self.desk.states.take_changes(&self.desk.settings, room) {
-            self.hand(message, None)?;
-        }
-        Ok(())
-    }
-
-    // The outbox.
-
-    /// Takes rows from the outbox while there are some and the window has room.
-    fn refill(&mut self, now: Stamp) -> Turn {
-        let due = now.since(self.asked_outbox) >= POLL;
-        if due && self.flight.rows() == 0 && self.delivered.is_empty() {
-            // Nothing is in flight: whatever is there is undelivered, or its delivery was not recorded.
-            self.cursor = 0;
-        }
-        if self.desk.take_news() || due {
-            self.more_rows = true;
-        }
-        while self.more_rows && self.flight.len() < WINDOW && self.flight.bytes() < WINDOW_BYTES {
-            self.asked_outbox = now;
-            let rows = match self.desk.outbox.pending(self.cursor, BATCH) {
-                Ok(rows) => rows,
-                Err(error) => {
-                    if !self.outbox_failed {
-                        warn!("mqtt: the outbox cannot be read: {error}; tried again every second");
-                    }
-                    self.outbox_failed = true;
-                    self.more_rows = false;
-                    return Ok(());
-                }
-            };
-            self.outbox_failed = false;
-            self.more_rows = rows.len() == BATCH;
-            for alert in rows {
-                self.cursor = alert.row;
-                self.send(&alert)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, alert: &Alert) -> Turn {
-        let event = alert.event.id;
-        if self.desk.was_acked(event) {
-            self.delivered.push(alert.row);
-            return Ok(());
-        }
-        let left_out = alert::too_large(alert).or_else(|| self.desk.refused_picture(event));
-        if left_out.is_some() {
-            self.desk.counters.snapshots_left_out.add_one();
-            warn!(
-                "mqtt: the snapshot of event {event} is left out: {}",
-                left_out.map_or("", |why| why.as_str())
-            );
-        }
-        let messages = alert::messages(&self.desk.settings, alert, left_out);
-        let pictured = alert.snapshot.is_some() && left_out.is_none();
-        self.flight.open_row(alert.row, event, pictured, messages.len());
-        self.desk.counters.published.add_one();
-        if self.desk.unsure.remove(&event) {
-            self.desk.counters.republished.add_one();
-        }
-        messages.into_iter().try_for_each(|message| self.hand(message, Some(alert.row)))
-    }
-
-    fn hand(&mut self, message: Message, row: Option<i64>) -> Turn {
-        let Message { topic, payload, retain } = message;
-        let bytes = payload.len();
-        // The queue is as long as everything that is ever handed over without an acknowledgement, so it is never
-        // full: what is refused here is a topic that no broker takes.
-        let taken = self.client.try_publish(&topic, QoS::AtLeastOnce, retain, payload);
-        taken.map_err(|_| self.bad_topic(topic))?;
-        let deadline = self.desk.clock.now().plus(self.patience(bytes));
-        self.flight.handed(Part { row, bytes, deadline });
-        Ok(())
-    }
-
-    fn bad_topic(&self, topic: String) -> Ended {
-        self.failed(NotifyError::BadTopic { topic })
     }
 }
