@@ -266,6 +266,19 @@ pub(super) mod tests {
         assert!(messages.iter().all(|m| !m.retain), "an alert is news, not a state");
     }
 
+    /// The JSON that follows `<!-- name -->` in `docs/mqtt.md`.
+    pub(in crate::notify) fn documented(name: &str) -> serde_json::Value {
+        let page = include_str!("../../docs/mqtt.md");
+        let rest = page.split_once(&format!("<!-- {name} -->\n```json\n")).expect("the example is there").1;
+        serde_json::from_str(rest.split_once("```").unwrap().0).unwrap()
+    }
+
+    #[test]
+    fn the_documented_alert_is_the_real_one() {
+        let messages = messages(&settings(), &alert(1, Some(b"jpeg".to_vec())), None);
+        assert_eq!(documented("alert"), parsed(&messages[1]));
+    }
+
     #[test]
     fn the_picture_goes_first_and_the_alert_names_it() {
         let messages = messages(&settings(), &alert(1, Some(b"jpeg".to_vec())), None);

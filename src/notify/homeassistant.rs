@@ -91,7 +91,7 @@ fn sanitised(text: &str) -> String {
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::alert::tests::settings;
+    use super::super::alert::tests::{documented, settings};
     use super::*;
 
     fn cameras(names: &[&str]) -> Vec<CameraId> {
@@ -137,6 +137,11 @@ mod tests {
         assert_eq!(payload["cmps"].as_object().unwrap().len(), 5, "two per camera and the alerts");
         let seen = &payload["cmps"]["back-yard_person"];
         assert_eq!(seen["default_entity_id"], "binary_sensor.portero_home_back_yard_person");
+    }
+
+    #[test]
+    fn the_documented_announcement_is_the_real_one() {
+        assert_eq!(documented("discovery"), payload(&settings(), &["front"]));
     }
 
     #[test]

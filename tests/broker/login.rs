@@ -7,8 +7,9 @@ use std::time::Duration;
 use portero::notify::{Login, NotifyError, Secret, Settings, Tls, probe};
 use tempfile::TempDir;
 
-use super::{Running, settings};
+use super::{Running, SOON, settings};
 use crate::support::broker::{Broker, free_port};
+use crate::support::wait_until;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -33,6 +34,38 @@ fn the_right_password_opens_and_a_wrong_one_is_named() {
 
     let error = probe(&with(None), LIMIT).unwrap_err();
     assert!(error.to_string().contains("without user name"), "{error}");
+}
+
+/// The lines between `… tee FILE …` and `END` in the documentation.
+fn documented(file: &str) -> &'static str {
+    let page = include_str!("../../docs/mqtt.md");
+    let rest = page.split_once(&format!("sudo tee {file} >/dev/null <<END\n")).expect("the file is shown").1;
+    rest.split_once("END").unwrap().0
+}
+
+#[test]
+fn the_documented_acl_lets_through_what_the_daemon_says_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let acl = folder.path().join("acl");
+    // The witness logs in as `hass`, the publisher as `portero`, without passwords here.
+    std::fs::write(&acl, documented("/etc/mosquitto/acl")).unwrap();
+    let broker =
+        Broker::start_with(&format!("allow_anonymous true\nacl_file {}\n", acl.display()), &["-u", "hass"]);
+    let witness = broker.subscribe("#");
+    let publisher = Running::start(Settings { login: login("portero", ""), ..settings(&broker) });
+    publisher.wait_until_live();
+    publisher.rows.add(1, Some(b"jpeg".to_vec()));
+    publisher.handles.wake.ring();
+    publisher.wait_until_empty();
+    publisher.handles.link.send("portero/door/main/command", b"{}".to_vec()).unwrap();
+    broker.publish("portero/door/main/command", "forged");
+    broker.publish("homeassistant/status", "online");
+    wait_until("it is announced again", SOON, || witness.on("portero/available").len() == 2);
+    for topic in ["front/snapshot", "front/alert", "event", "front/status", "front/person"] {
+        assert!(!witness.on(&format!("portero/{topic}")).is_empty(), "{topic} came through");
+    }
+    assert!(!witness.on("homeassistant/device/portero-test/config").is_empty());
+    assert_eq!(witness.on("portero/door/main/command"), ["{}"], "only the daemon commands doors");
 }
 
 #[test]
