@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use portero::notify::LinkDown;
+use portero::notify::{LinkDown, Settings};
 
+use super::line::Line;
 use super::{Running, SOON, settings};
 use crate::support::broker::Broker;
 use crate::support::wait_until;
@@ -87,4 +88,22 @@ fn without_a_broker_a_command_is_refused_at_once() {
         publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok()
     });
     assert_eq!(witness.wait_for(1, Duration::from_secs(5))[0].payload, "{\"id\":2}");
+}
+
+#[test]
+fn a_command_that_is_not_confirmed_is_said_to_be_so_and_not_repeated() {
+    let broker = Broker::start();
+    let witness = broker.subscribe("doors/#");
+    let line = Line::to(&broker, 64 * 1024);
+    let publisher = Running::start(Settings { port: line.port, ..settings(&broker) });
+    publisher.wait_until_live();
+    line.go_deaf_after_the_next_unsuback();
+    let sent = publisher.handles.link.send(DOOR, b"{\"id\":1}".to_vec());
+    assert_eq!(sent, Err(LinkDown::Unconfirmed), "the first sign of life came, the second did not");
+    publisher.wait_until_live();
+    wait_until("the link works again", SOON, || {
+        publisher.handles.link.send(DOOR, b"{\"id\":2}".to_vec()).is_ok()
+    });
+    let payloads: Vec<String> = witness.wait_for(2, SOON).into_iter().map(|m| m.payload).collect();
+    assert_eq!(payloads, ["{\"id\":1}", "{\"id\":2}"], "the first had arrived, once");
 }

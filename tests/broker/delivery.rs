@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use portero::domain::CameraState;
-use portero::notify::SNAPSHOT_LIMIT_BYTES;
+use portero::notify::{SNAPSHOT_LIMIT_BYTES, Settings};
 
+use super::line::Line;
 use super::{Rows, Running, SOON, camera, first_arrivals, quick, rows_of, settings};
 use crate::support::broker::Broker;
 use crate::support::wait_until;
@@ -140,6 +141,23 @@ fn a_picture_arrives_before_its_alert() {
 }
 
 #[test]
+fn large_pictures_cross_a_slow_line_on_one_connection() {
+    let broker = Broker::start();
+    let witness = broker.subscribe("portero/front/snapshot");
+    // 6.4 MB/s: writing a packet takes longer than a turn of the publisher's loop.
+    let line = Line::to(&broker, 64 * 1024);
+    let publisher = Running::start(Settings { port: line.port, ..settings(&broker) });
+    publisher.wait_until_live();
+    (1..=3).for_each(|row| publisher.rows.add(row, Some(vec![b'x'; SNAPSHOT_LIMIT_BYTES])));
+    publisher.handles.wake.ring();
+    publisher.wait_until_empty();
+    wait_until("the pictures arrive", SOON, || witness.seen().len() == 3);
+    assert!(witness.seen().iter().all(|m| m.payload.len() == SNAPSHOT_LIMIT_BYTES));
+    let counts = publisher.handles.counters.read();
+    assert_eq!((counts.connections, counts.failures, counts.republished), (1, 0, 0));
+}
+
+#[test]
 fn a_picture_that_the_broker_hangs_up_on_does_not_block_the_outbox() {
     let broker = Broker::start_with("allow_anonymous true\nmax_packet_size 20000\n", &[]);
     let witness = broker.subscribe(ALERTS);
@@ -222,7 +240,7 @@ fn every_state_is_told_again_to_a_broker_that_forgot_them() {
 fn child_publisher() {
     let Ok(port) = std::env::var("PORTERO_TEST_PORT") else { return };
     let broker = Broker::start();
-    let settings = portero::notify::Settings { port: port.parse().unwrap(), ..settings(&broker) };
+    let settings = Settings { port: port.parse().unwrap(), ..settings(&broker) };
     let publisher = Running::start(settings);
     wait_until("to be killed", Duration::from_secs(60), || {
         publisher.handles.counters.heartbeat_us() == u64::MAX

@@ -3,6 +3,7 @@
 mod commands;
 mod delivery;
 mod homeassistant;
+mod line;
 mod login;
 
 use std::collections::{BTreeMap, HashSet};
