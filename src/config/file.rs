@@ -52,12 +52,11 @@ pub(super) struct ConfigText {
 
 /// Reads a configuration file that nobody but its owner and group can write.
 pub(super) fn read_config(path: &Path) -> Result<ConfigText, Box<Problem>> {
-    let bytes =
+    let (bytes, mode) =
         read_regular(path, MAX_CONFIG_BYTES).map_err(|reason| Box::new(config_problem(path, &reason)))?;
-    let mode = fs::metadata(path).map(|meta| meta.permissions().mode()).unwrap_or(0);
     if mode & 0o002 != 0 {
         let shown = path.display();
-        let message = format!("everybody may write {shown} (mode {:04o})", mode & 0o7777);
+        let message = format!("everybody may write {shown} (mode {mode:04o})");
         let help = format!("who writes this file opens the doors; take that away: chmod o-w {shown}");
         return Err(Box::new(Problem::of_file(message).help(help)));
     }
@@ -85,54 +84,49 @@ fn config_problem(path: &Path, reason: &Unreadable) -> Problem {
 
 /// Reads the password that `password_file` names: a path, or `credential:NAME`.
 pub(super) fn read_secret(place: &Place, reference: &Spanned<String>, report: &Report) -> Option<String> {
-    let fail = |message: String, help: String| {
-        report.add(Problem::error(reference.span(), message).help(help));
-        None
-    };
-    let text = reference.get_ref();
-    let path = match (text.strip_prefix("credential:"), &place.credentials) {
-        (None, _) => place.path(text),
-        (Some(name), _) if name.is_empty() || name.contains('/') => {
-            return fail(
-                format!("{text:?} names no credential"),
-                "for example: password_file = \"credential:mqtt\"".to_owned(),
-            );
-        }
-        (Some(name), Some(folder)) => folder.join(name),
-        (Some(name), None) => {
-            return fail(
-                format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set"),
-                "systemd sets it for a service with LoadCredential=; elsewhere set it to the folder of the file"
-                    .to_owned(),
-            );
-        }
-    };
+    let refuse = |Refusal(message, help)| report.add(Problem::error(reference.span(), message).help(help));
+    secret(place, reference.get_ref()).map_err(refuse).ok()
+}
+
+/// What is wrong with a secret, and the remedy.
+struct Refusal(String, String);
+
+fn secret(place: &Place, text: &str) -> Result<String, Refusal> {
+    let path = secret_path(place, text)?;
     let shown = path.display();
-    let bytes = match read_regular(&path, MAX_SECRET_BYTES) {
-        Ok(bytes) => bytes,
-        Err(reason) => {
-            return fail(
-                format!("the password file {shown} {reason}"),
-                format!("write the password into {shown}"),
-            );
-        }
-    };
-    let mode = fs::metadata(&path).map(|meta| meta.permissions().mode()).unwrap_or(0);
+    let (bytes, mode) = read_regular(&path, MAX_SECRET_BYTES).map_err(|reason| {
+        let remedy = match text.strip_prefix("credential:") {
+            Some(name) => format!("LoadCredential={name}:PATH in the unit says where systemd takes it from"),
+            None => format!("write the password into {shown}"),
+        };
+        Refusal(format!("the password file {shown} {reason}"), remedy)
+    })?;
     if mode & 0o004 != 0 {
-        return fail(
-            format!("everybody may read the password file {shown} (mode {:04o})", mode & 0o7777),
-            format!("take that away: chmod o-r {shown}"),
-        );
+        let message = format!("everybody may read the password file {shown} (mode {mode:04o})");
+        return Err(Refusal(message, format!("take that away: chmod o-r {shown}")));
     }
     let secret = String::from_utf8(bytes).unwrap_or_default();
-    let secret = secret.trim_end_matches(['\n', '\r']);
-    if secret.is_empty() {
-        return fail(
+    match secret.trim_end_matches(['\n', '\r']) {
+        "" => Err(Refusal(
             format!("the password file {shown} is empty or no UTF-8 text"),
             "it holds the password on one line".to_owned(),
-        );
+        )),
+        secret => Ok(secret.to_owned()),
     }
-    Some(secret.to_owned())
+}
+
+fn secret_path(place: &Place, text: &str) -> Result<PathBuf, Refusal> {
+    let Some(name) = text.strip_prefix("credential:") else { return Ok(place.path(text)) };
+    if name.is_empty() || name.contains('/') {
+        let example = "for example: password_file = \"credential:mqtt\"";
+        return Err(Refusal(format!("{text:?} names no credential"), example.to_owned()));
+    }
+    let Some(folder) = &place.credentials else {
+        let message = format!("there is no credential {name:?}: CREDENTIALS_DIRECTORY is not set");
+        let remedy = "systemd sets it for the service; docs/config.md says how to check by hand";
+        return Err(Refusal(message, remedy.to_owned()));
+    };
+    Ok(folder.join(name))
 }
 
 /// Why a file gave nothing.
@@ -152,8 +146,9 @@ pub(super) enum Unreadable {
     Other(io::Error),
 }
 
-/// Reads a regular file of at most `limit` bytes. A FIFO is refused, so that a mistaken path never blocks.
-pub(super) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Unreadable> {
+/// The bytes and the permission bits of a regular file of at most `limit` bytes. A FIFO is refused, so that a
+/// mistaken path never blocks.
+pub(super) fn read_regular(path: &Path, limit: u64) -> Result<(Vec<u8>, u32), Unreadable> {
     let meta = fs::metadata(path).map_err(unreadable)?;
     if meta.is_dir() {
         return Err(Unreadable::Directory);
@@ -163,7 +158,10 @@ pub(super) fn read_regular(path: &Path, limit: u64) -> Result<Vec<u8>, Unreadabl
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > limit { Err(Unreadable::TooLarge(limit)) } else { Ok(bytes) }
+    if bytes.len() as u64 > limit {
+        return Err(Unreadable::TooLarge(limit));
+    }
+    Ok((bytes, meta.permissions().mode() & 0o7777))
 }
 
 fn unreadable(error: io::Error) -> Unreadable {

@@ -107,7 +107,7 @@ fn tls(table: &Table<'_>, address: Option<&Address>, place: &Place) -> Tls {
     let path = place.path(text);
     let fault = match read_regular(&path, MAX_CA_BYTES) {
         Err(reason) => Some(reason.to_string()),
-        Ok(bytes) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") => {
+        Ok((bytes, _)) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") => {
             Some("holds no PEM certificate".to_owned())
         }
         Ok(_) => None,
