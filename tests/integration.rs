@@ -5,6 +5,7 @@
 mod broker;
 mod capture;
 mod cli;
+mod doors;
 mod install;
 mod store;
 mod support;

@@ -13,7 +13,8 @@ use portero::domain::{EventId, Severity};
 use portero::shutdown::stop_pair;
 use portero::store::{Job, Reader, Recorded, Recorder, Store, StoreError};
 
-use super::{alert, grant, log_event, settings, wait_until};
+use super::{alert, grant, log_event, settings};
+use crate::support::wait_until;
 
 /// A small file system of its own.
 struct Mount(tempfile::TempDir);

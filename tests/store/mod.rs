@@ -12,7 +12,7 @@ mod retention;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portero::domain::{
     Answer, CameraId, Decision, DoorId, FrameRef, FrameSeq, Label, ModelId, Observation, RuleId, Score,
@@ -87,14 +87,4 @@ fn alert(severity: Severity, seconds: u64, bytes: usize) -> NewEvent {
         event.picture = Picture::Jpeg(vec![0xA5; bytes]);
     }
     event
-}
-
-/// Polls until `condition` holds, and fails when it does not within `limit`.
-fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
-    #[expect(clippy::disallowed_methods, reason = "a real deadline of a real test")]
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

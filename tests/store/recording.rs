@@ -9,7 +9,8 @@ use portero::domain::{Outcome, Severity};
 use portero::shutdown::stop_pair;
 use portero::store::{Filter, Job, Order, Reader, Recorded, Recorder, Settings, Store};
 
-use super::{alert, grant, log_event, settings, wait_until};
+use super::{alert, grant, log_event, settings};
+use crate::support::wait_until;
 
 fn recorder(settings: &Settings) -> Recorder {
     Recorder::new(Store::open(settings).unwrap(), Arc::new(SystemClock))

@@ -107,7 +107,13 @@ fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<d
             doors::Kind::Mqtt { topic, expires_after }
         }
     };
-    Some(doors::Settings { door: name.id.clone()?, mode: door.mode, max_age: door.max_age, kind })
+    Some(doors::Settings {
+        door: name.id.clone()?,
+        mode: door.mode,
+        max_age: door.max_age,
+        min_interval: doors::DEFAULT_MIN_INTERVAL,
+        kind,
+    })
 }
 
 /// Whether a reference is to this name.

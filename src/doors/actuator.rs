@@ -1,0 +1,72 @@
+//! The ways to open a door.
+
+use std::sync::Arc;
+
+use super::command::CommandActuator;
+use super::mqtt::MqttActuator;
+use super::{Grant, Kind, Settings};
+use crate::domain::{Outcome, Stamp};
+
+/// Opens one door. A trait because tests inject faults.
+pub trait Actuator: Send {
+    /// Starts to open the door. Not called while an opening is under way.
+    fn start(&mut self, grant: &Grant, now: Stamp) -> Started;
+
+    /// How the opening that [`Actuator::start`] left running has ended; `None` while it has not. Never blocks.
+    fn poll(&mut self, now: Stamp) -> Option<Outcome>;
+}
+
+/// What became of a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Started {
+    /// The opening is over.
+    Ended(Outcome),
+    /// It goes on; [`Actuator::poll`] tells its end.
+    Running,
+}
+
+/// The way of a door command to the broker: QoS 0, not retained, on a connection that lives now, or not at all.
+pub trait CommandLink: Send + Sync {
+    /// Sends `payload` to `topic`. Must not queue it for a later connection. May block until the broker has
+    /// answered, some seconds at most.
+    ///
+    /// # Errors
+    /// [`LinkDown`] says whether anything may have left the machine.
+    fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown>;
+}
+
+/// Why a door command did not reach the broker.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkDown {
+    /// Nothing was sent: recorded as refused.
+    #[error("{0}")]
+    NotSent(String),
+    /// It was sent, and may or may not have arrived: recorded as failed.
+    #[error("{0}")]
+    Unconfirmed(String),
+}
+
+/// The actuator of a door's kind.
+pub(super) fn of(settings: &Settings, link: &Arc<dyn CommandLink>) -> Box<dyn Actuator> {
+    match &settings.kind {
+        Kind::Log => Box::new(LogActuator),
+        Kind::Mqtt { topic, expires_after } => {
+            Box::new(MqttActuator::new(topic.clone(), *expires_after, Arc::clone(link)))
+        }
+        Kind::Command { argv, time_limit } => Box::new(CommandActuator::new(argv.clone(), *time_limit)),
+    }
+}
+
+/// Says it and does nothing.
+struct LogActuator;
+
+impl Actuator for LogActuator {
+    fn start(&mut self, grant: &Grant, _now: Stamp) -> Started {
+        log::info!("door {} is open, says event {}", grant.door, grant.event);
+        Started::Ended(Outcome::Opened)
+    }
+
+    fn poll(&mut self, _now: Stamp) -> Option<Outcome> {
+        None
+    }
+}

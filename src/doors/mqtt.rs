@@ -1,0 +1,59 @@
+//! A door that listens to the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Actuator, CommandLink, Grant, LinkDown, Started};
+use crate::domain::{Outcome, Stamp};
+
+/// Version of the command's JSON form.
+const FORM: u32 = 1;
+
+/// Sends one command to one topic.
+pub(super) struct MqttActuator {
+    topic: String,
+    expires_after: Duration,
+    link: Arc<dyn CommandLink>,
+}
+
+impl MqttActuator {
+    pub(super) fn new(topic: String, expires_after: Duration, link: Arc<dyn CommandLink>) -> Self {
+        Self { topic, expires_after, link }
+    }
+
+    /// `{"v":1,"command":"open","id":EVENT,"door":DOOR,"issued_at":T,"expires_at":T}`, times in RFC 3339, UTC. The
+    /// receiver obeys each `id` once and nothing after `expires_at`. `None` when the clock shows no valid date.
+    fn payload(&self, grant: &Grant, now: Stamp) -> Option<Vec<u8>> {
+        let time =
+            |stamp: Stamp| Timestamp::from_microsecond(stamp.wall_us()).ok().map(|t| format!("{t:.3}"));
+        let command = json!({
+            "v": FORM,
+            "command": "open",
+            "id": grant.event.to_string(),
+            "door": grant.door.as_str(),
+            "issued_at": time(now)?,
+            "expires_at": time(now.plus(self.expires_after))?,
+        });
+        Some(command.to_string().into_bytes())
+    }
+}
+
+impl Actuator for MqttActuator {
+    fn start(&mut self, grant: &Grant, now: Stamp) -> Started {
+        let Some(payload) = self.payload(grant, now) else {
+            return Started::Ended(Outcome::Refused("the clock shows no valid date".to_owned()));
+        };
+        Started::Ended(match self.link.send(&self.topic, payload) {
+            Ok(()) => Outcome::Opened,
+            Err(LinkDown::NotSent(why)) => Outcome::Refused(why),
+            Err(LinkDown::Unconfirmed(why)) => Outcome::Failed(why),
+        })
+    }
+
+    fn poll(&mut self, _now: Stamp) -> Option<Outcome> {
+        None
+    }
+}

@@ -1,0 +1,133 @@
+//! Doors that a program opens: real processes.
+
+use std::path::Path;
+use std::time::Duration;
+
+use portero::clock::{Clock, SystemClock};
+use portero::domain::Outcome;
+use portero::doors::{Doors, Kind, Mode};
+
+use super::{Link, PATIENCE, door, grant};
+use crate::support::wait_until;
+
+/// Opens a door by `argv` and waits for the outcome.
+fn open_by(argv: &[&str], time_limit: Duration) -> Outcome {
+    let argv = argv.iter().map(ToString::to_string).collect();
+    let kind = Kind::Command { argv, time_limit };
+    let mut doors = Doors::new(vec![door("front", Mode::Active, kind)], Box::new(Link::default()));
+    let clock = SystemClock;
+    if let Some(outcome) = doors.act(&grant(7, "front", clock.now()), clock.now()) {
+        return outcome;
+    }
+    let mut ended = None;
+    wait_until("the program's end", PATIENCE, || {
+        ended = doors.poll(clock.now()).pop();
+        ended.is_some()
+    });
+    ended.unwrap().1
+}
+
+fn sh(script: &str, time_limit: Duration) -> Outcome {
+    open_by(&["/bin/sh", "-c", script], time_limit)
+}
+
+fn is_alive(pid: &str) -> bool {
+    // A zombie is as good as gone: whoever should wait for it may not have come by yet.
+    let stat = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+#[test]
+fn a_program_is_told_the_grant_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("told");
+    let path = file.display();
+    let outcome = sh(&format!("cat > {path}.stdin; env > {path}; echo chatter; echo noise >&2"), PATIENCE);
+    assert_eq!(outcome, Outcome::Opened);
+    let told = std::fs::read_to_string(&file).unwrap();
+    let mut names: Vec<&str> = told.lines().filter_map(|line| line.split('=').next()).collect();
+    names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)); // the shell's own
+    names.sort_unstable();
+    assert_eq!(names, ["PATH", "PORTERO_DOOR", "PORTERO_EVENT", "PORTERO_RULE"]);
+    assert!(told.contains("PORTERO_DOOR=front\n") && told.contains("PORTERO_RULE=staff\n"), "{told}");
+    assert!(told.contains("PORTERO_EVENT=00000000-0000-0000-0000-000000000007\n"), "{told}");
+    assert_eq!(std::fs::read(format!("{path}.stdin")).unwrap(), b"", "its input is empty");
+}
+
+#[test]
+fn arguments_are_not_read_by_a_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("$(touch x); *.txt");
+    assert_eq!(open_by(&["touch", &name.to_string_lossy()], PATIENCE), Outcome::Opened);
+    assert!(name.exists());
+}
+
+#[test]
+fn a_failing_program_is_quoted() {
+    let outcome = sh("echo first >&2; printf 'relay \\033[31mstuck\\n\\n' >&2; exit 3", PATIENCE);
+    assert_eq!(outcome, Outcome::Failed("exit status: 3: relay [31mstuck".to_owned()));
+    assert_eq!(sh("exit 1", PATIENCE), Outcome::Failed("exit status: 1".to_owned()));
+    let killed = sh("kill -9 $$", PATIENCE);
+    assert!(killed.detail().unwrap().contains("signal: 9"), "{killed:?}");
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let outcome = open_by(&["/nonexistent/opener"], PATIENCE);
+    let why = outcome.detail().unwrap();
+    assert!(
+        outcome.kind() == "failed" && why.starts_with("/nonexistent/opener cannot be started"),
+        "{outcome:?}"
+    );
+    assert_eq!(open_by(&[], PATIENCE).kind(), "failed");
+}
+
+#[test]
+fn a_program_that_floods_its_output_still_ends() {
+    let outcome =
+        sh("i=0; while [ $i -lt 20000 ]; do echo line $i >&2; echo line; i=$((i+1)); done; exit 4", PATIENCE);
+    assert_eq!(outcome, Outcome::Failed("exit status: 4: line 19999".to_owned()));
+}
+
+#[test]
+fn a_program_that_hangs_is_ended_with_all_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    // Neither of the two listens to SIGTERM.
+    let script = format!(
+        "trap '' TERM; (trap '' TERM; sleep 600 & echo $! > {0}.child; wait; sleep 600) & echo $$ > {0}; echo waiting >&2; wait; sleep 600",
+        pids.display()
+    );
+    let outcome = sh(&script, Duration::from_millis(300));
+    assert_eq!(outcome, Outcome::Failed("it took longer than 300.0ms and was ended: waiting".to_owned()));
+    for file in [pids, folder.path().join("pids.child")] {
+        let pid = std::fs::read_to_string(&file).unwrap();
+        wait_until("the end of the whole group", PATIENCE, || !is_alive(&pid));
+    }
+}
+
+#[test]
+fn a_program_that_listens_may_let_go_of_its_relay() {
+    let folder = tempfile::tempdir().unwrap();
+    let released = folder.path().join("released");
+    let script = format!("trap 'touch {}; exit 0' TERM; sleep 600 & wait", released.display());
+    let outcome = sh(&script, Duration::from_millis(300));
+    assert_eq!(outcome.kind(), "failed", "it was too slow all the same: {outcome:?}");
+    assert!(released.exists());
+}
+
+#[test]
+fn doors_that_go_away_leave_no_program_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let script = format!("echo $$ > {}; sleep 600", pid.display());
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let kind = Kind::Command { argv, time_limit: PATIENCE };
+    let mut doors = Doors::new(vec![door("front", Mode::Active, kind)], Box::new(Link::default()));
+    let clock = SystemClock;
+    assert_eq!(doors.act(&grant(1, "front", clock.now()), clock.now()), None);
+    let number = || std::fs::read_to_string(&pid).unwrap_or_default();
+    wait_until("the program to start", PATIENCE, || number().ends_with('\n'));
+    drop(doors);
+    assert!(!is_alive(&number()));
+}
