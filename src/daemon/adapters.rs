@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 
 use crate::domain::Alert;
 use crate::doors::{CommandLink, LinkDown};
-use crate::notify::{LiveLink, Outbox, OutboxError};
+use crate::notify::{self, LiveLink, Outbox, OutboxError};
 use crate::store::{Job, Reader};
 
 /// The publisher's view of the store: reads by a connection of its own, deletes through the one writer.
@@ -48,7 +48,10 @@ pub(super) struct DoorLink(pub(super) Option<LiveLink>);
 
 impl CommandLink for DoorLink {
     fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
-        let Some(link) = &self.0 else { return Err(LinkDown("no broker is configured".to_owned())) };
-        link.send(topic, payload).map_err(|down| LinkDown(down.to_string()))
+        let Some(link) = &self.0 else { return Err(LinkDown::NotSent("no broker is configured".to_owned())) };
+        link.send(topic, payload).map_err(|down| match down {
+            notify::LinkDown::Unconfirmed => LinkDown::Unconfirmed(down.to_string()),
+            _ => LinkDown::NotSent(down.to_string()),
+        })
     }
 }
