@@ -14,7 +14,7 @@ use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::units::show_duration;
 use super::{CameraConfig, Config};
-use crate::domain::{Label, NormRect, Region};
+use crate::domain::{Label, NormRect, Region, Score};
 use crate::infer::Manifest;
 use crate::rules::RuleSet;
 use crate::{doors, infer, watch};
@@ -23,6 +23,7 @@ use crate::{doors, infer, watch};
 pub(super) struct ModelLabels {
     labels: Vec<Label>,
     background: BTreeSet<Label>,
+    reject_below: Score,
 }
 
 /// Compares everything with everything. `None` when an error was recorded, by this or by a reader.
@@ -134,7 +135,7 @@ fn unused(raw: &Raw, report: &Report) {
             warn(id.span.clone(), message, "its pictures are classified, but nothing is decided");
             continue;
         }
-        for id in camera.zones.iter().filter_map(|zone| zone.id.as_ref()) {
+        for id in camera.zone_ids() {
             if !listening.iter().any(|rule| names(rule.zone.as_ref(), Some(id))) {
                 warn(id.span.clone(), format!("no rule asks for zone `{}`", id.text), "it is not looked at");
             }
@@ -196,14 +197,25 @@ fn presences(raw: &Raw, report: &Report) {
 }
 
 impl ModelLabels {
+    /// What the best of the labels has at least.
+    fn fair_share(&self) -> f32 {
+        1.0 / self.labels.len().max(1) as f32
+    }
+
     /// Reads the manifest that the file names.
     pub(super) fn read(manifest: &Spanned<PathBuf>, report: &Report) -> Option<Self> {
         match Manifest::load(manifest.get_ref()) {
-            Ok(manifest) => Some(Self { labels: manifest.labels, background: manifest.background }),
+            Ok(manifest) => Some(Self {
+                labels: manifest.labels,
+                background: manifest.background,
+                reject_below: manifest.reject_below,
+            }),
             Err(error) => {
                 let problem = Problem::error(manifest.span(), error.to_string());
-                let cause = error.source().map(|cause| cause.to_string());
-                report.add(cause.iter().flat_map(|cause| cause.lines()).fold(problem, Problem::help));
+                report.add(match error.source() {
+                    Some(cause) => problem.help(cause.to_string().trim_end()),
+                    None => problem,
+                });
                 None
             }
         }

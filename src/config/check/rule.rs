@@ -24,7 +24,7 @@ pub(super) fn check(
     report: &Report,
 ) -> Option<Rule> {
     let cameras = cameras(rule, raw, report);
-    zone(rule, &cameras, report);
+    zone(rule, &cameras, raw, report);
     let answers = labels.map(|labels| answers(rule, labels, report));
     let during = rule.during.as_ref().map(|reference| during(reference, raw, report));
     let door = rule.door.as_ref().map(|reference| door(reference, raw, report));
@@ -36,11 +36,7 @@ pub(super) fn check(
     }
     let zone_of = |camera: &&RawCamera| {
         let reference = rule.zone.as_ref();
-        let id = camera
-            .zones
-            .iter()
-            .filter_map(|zone| zone.id.as_ref())
-            .find(|id| super::names(reference, Some(id)))?;
+        let id = camera.zone_ids().find(|id| super::names(reference, Some(id)))?;
         id.id.clone()
     };
     Some(Rule {
@@ -91,15 +87,19 @@ fn cameras<'r>(rule: &RawRule, raw: &'r Raw, report: &Report) -> Vec<&'r RawCame
     found
 }
 
-fn zone(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+fn zone(rule: &RawRule, cameras: &[&RawCamera], raw: &Raw, report: &Report) {
     let Some(reference) = &rule.zone else { return };
-    for camera in cameras {
-        let zones: Vec<&str> =
-            camera.zones.iter().filter_map(|zone| Some(zone.id.as_ref()?.text.as_str())).collect();
-        if !zones.contains(&reference.get_ref().as_str()) {
-            let what = format!("zone of camera `{}` named", camera.name());
-            report.add(unknown_reference(what, reference, &zones));
+    let has_it = |camera: &&RawCamera| camera.zone_ids().any(|id| super::names(Some(reference), Some(id)));
+    for camera in cameras.iter().filter(|camera| !has_it(camera)) {
+        let zones: Vec<&str> = camera.zone_ids().map(|id| id.text.as_str()).collect();
+        let what = format!("zone of camera `{}` named", camera.name());
+        let mut problem = unknown_reference(what, reference, &zones);
+        if let Some(owner) = raw.cameras.iter().find(has_it)
+            && problem.label.is_empty()
+        {
+            problem = problem.label(format!("camera `{}` has one", owner.name()));
         }
+        report.add(problem);
     }
 }
 
@@ -126,16 +126,35 @@ fn answers(rule: &RawRule, model: &ModelLabels, report: &Report) -> Vec<Answer> 
             answers.push(answer);
         }
     }
-    let least = 1.0 / model.labels.len().max(1) as f32;
-    if let Some(span) = &rule.min_score.span
-        && (f32::EPSILON..least).contains(&rule.min_score.value)
-    {
-        report.add(
-            Problem::warning(span.clone(), "this `min_score` is always reached")
-                .label(format!("the best of {} labels has at least {least:.2}", model.labels.len())),
-        );
-    }
+    never_unknown(rule, model, report);
+    needless_score(rule, model, report);
     answers
+}
+
+/// A rule that waits for what the model never says.
+fn never_unknown(rule: &RawRule, model: &ModelLabels, report: &Report) {
+    let [label] = rule.labels.as_slice() else { return };
+    if label.get_ref() == UNKNOWN && model.reject_below.get() <= model.fair_share() {
+        let message = format!("this model never says `{UNKNOWN}`: the rule cannot fire");
+        let why = format!("its reject_below is {}", model.reject_below.get());
+        report.add(Problem::error(label.span(), message).label(why));
+    }
+}
+
+/// Warns of a bar that every answer clears; 0 says that this is meant.
+fn needless_score(rule: &RawRule, model: &ModelLabels, report: &Report) {
+    let Some(span) = &rule.min_score.span else { return };
+    let fair_share = model.fair_share();
+    let least = fair_share.max(model.reject_below.get());
+    if !(f32::EPSILON..least).contains(&rule.min_score.value) {
+        return;
+    }
+    let why = if fair_share < least {
+        format!("below {least:.2} the model says `{UNKNOWN}`")
+    } else {
+        format!("the best of {} labels has at least {least:.2}", model.labels.len())
+    };
+    report.add(Problem::warning(span.clone(), "this `min_score` is always reached").label(why));
 }
 
 fn background(rule: &RawRule, reference: &Spanned<String>, report: &Report) {

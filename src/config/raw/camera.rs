@@ -28,6 +28,11 @@ pub(in crate::config) struct RawZone {
 }
 
 impl RawCamera {
+    /// The names of its zones.
+    pub(in crate::config) fn zone_ids(&self) -> impl Iterator<Item = &Named<ZoneId>> {
+        self.zones.iter().filter_map(|zone| zone.id.as_ref())
+    }
+
     /// The name as written, empty when it has none.
     pub(in crate::config) fn name(&self) -> &str {
         self.id.as_ref().map_or("", |id| &id.text)
