@@ -40,6 +40,6 @@ sections! {
         "during", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "log",
     ]
     DOOR "[[door]]" [
-        "id", "kind", "mode", "max_age", "topic", "expires_after", "argv", "time_limit",
+        "id", "kind", "mode", "max_age", "min_interval", "topic", "expires_after", "argv", "time_limit",
     ]
 }

@@ -112,7 +112,7 @@ fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<d
         door: name.id.clone()?,
         mode: door.mode,
         max_age: door.max_age,
-        min_interval: doors::DEFAULT_MIN_INTERVAL,
+        min_interval: door.min_interval,
         kind,
     })
 }

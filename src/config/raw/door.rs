@@ -8,13 +8,14 @@ use toml::Spanned;
 use super::broker::{bad_topic, topic_fault};
 use crate::config::reader::{Named, Table};
 use crate::domain::DoorId;
-use crate::doors::Mode;
+use crate::doors::{DEFAULT_MIN_INTERVAL, Mode};
 
 /// `[[door]]`.
 pub(in crate::config) struct RawDoor {
     pub(in crate::config) id: Option<Named<DoorId>>,
     pub(in crate::config) mode: Mode,
     pub(in crate::config) max_age: Duration,
+    pub(in crate::config) min_interval: Duration,
     pub(in crate::config) kind: Option<RawKind>,
 }
 
@@ -44,10 +45,14 @@ enum KindWord {
 pub(super) fn read(table: &Table<'_>) -> RawDoor {
     let modes = [("observe", Mode::Observe), ("active", Mode::Active)];
     let ages = Duration::from_millis(100)..=Duration::from_secs(60);
+    let intervals = Duration::ZERO..=Duration::from_secs(3_600);
     RawDoor {
         id: table.required("id", "\"front\"").and_then(|value| value.name(DoorId::new)),
         mode: table.setting("mode", Mode::Observe, |value| value.word(&modes)).value,
         max_age: table.setting("max_age", Duration::from_secs(3), |value| value.duration(ages)).value,
+        min_interval: table
+            .setting("min_interval", DEFAULT_MIN_INTERVAL, |value| value.duration(intervals))
+            .value,
         kind: kind(table),
     }
 }
