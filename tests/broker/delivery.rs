@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portero::domain::CameraState;
@@ -27,6 +28,21 @@ fn alerts_arrive_in_order_and_leave_the_outbox() {
     assert!(witness.seen().iter().filter(|m| m.topic == ALERTS).all(|m| m.qos == 1 && !m.retained));
     let counts = publisher.handles.counters.read();
     assert_eq!((counts.published, counts.acked, counts.republished), (100, 100, 0));
+}
+
+#[test]
+fn a_delivery_that_was_not_recorded_is_reported_again_and_not_sent_again() {
+    let broker = Broker::start();
+    let witness = broker.subscribe(ALERTS);
+    let publisher = Running::start(settings(&broker));
+    publisher.rows.loses_a_report.store(true, Ordering::SeqCst);
+    publisher.add(1);
+    wait_until("the report is lost", SOON, || !publisher.rows.loses_a_report.load(Ordering::SeqCst));
+    publisher.wait_until_empty();
+    publisher.add(2);
+    publisher.wait_until_empty();
+    wait_until("the second arrives", SOON, || witness.on(ALERTS).len() >= 2);
+    assert_eq!(rows_of(&witness.on(ALERTS)), [1, 2], "once each");
 }
 
 #[test]
