@@ -1,3 +1,4 @@
 //! What people see of the command line.
 
 mod check;
+mod events;
