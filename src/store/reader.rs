@@ -88,7 +88,8 @@ impl Reader {
     /// # Errors
     /// A [`StoreError`] that names the path and the remedy.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        if !path.exists() {
+        // A folder that may not be entered is an error here, and SQLite's to tell.
+        if let Ok(false) = path.try_exists() {
             return Err(StoreError::NoDatabase(path.to_owned()));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::event::{Job, Recorded, Write};
-use super::{Store, StoreError};
+use super::{PruneReport, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::{Event, EventId, Outcome, Stamp, Verdict};
 use crate::shutdown::Stop;
@@ -24,8 +24,10 @@ const LINGER: Duration = Duration::from_millis(5);
 const TURN: Duration = Duration::from_millis(500);
 /// Retention is looked after this often, ...
 const PRUNE_EVERY: Duration = Duration::from_secs(120);
-/// ... and this often while a bound is passed or a step left work behind.
+/// ... this often while steps find work, ...
 const PRUNE_AGAIN: Duration = Duration::from_millis(200);
+/// ... and this often while a bound is passed and nothing may go, because it all waits for the broker.
+const PRUNE_IN_VAIN: Duration = Duration::from_secs(10);
 /// Between the tries of a failing commit, first and longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// Once stopping is requested, a failing commit is tried for so long before its jobs are given up.
@@ -88,8 +90,8 @@ pub struct Recorder {
     store: Store,
     clock: Arc<dyn Clock>,
     health: Arc<RecorderHealth>,
-    /// The last step of retention, and whether it left work behind; `None` before the first.
-    pruned: Option<(Stamp, bool)>,
+    /// When the last step of retention was made, and what it did; `None` before the first.
+    pruned: Option<(Stamp, PruneReport)>,
 }
 
 impl Recorder {
@@ -249,18 +251,25 @@ impl Recorder {
 
     fn prune_if_due(&mut self) {
         let now = self.clock.now();
-        if let Some((last, more)) = self.pruned {
-            let hurry = more || self.store.over_bounds();
-            if now.since(last) < if hurry { PRUNE_AGAIN } else { PRUNE_EVERY } {
-                return;
-            }
+        if let Some((last, report)) = self.pruned
+            && now.since(last) < self.prune_pause(report)
+        {
+            return;
         }
         let report = self.store.prune(now.wall_us()).unwrap_or_else(|error| {
             log::warn!("retention has to wait: {}", source_of(&error));
-            super::PruneReport::default()
+            PruneReport::default()
         });
         self.health.pruned.fetch_add(report.deleted.iter().sum(), Ordering::Relaxed);
-        self.pruned = Some((now, report.more));
+        self.pruned = Some((now, report));
+    }
+
+    fn prune_pause(&self, last: PruneReport) -> Duration {
+        match (last.more, self.store.over_bounds(), last.bytes > 0) {
+            (true, ..) | (false, true, true) => PRUNE_AGAIN,
+            (false, true, false) => PRUNE_IN_VAIN,
+            (false, false, _) => PRUNE_EVERY,
+        }
     }
 }
 

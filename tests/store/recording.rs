@@ -173,3 +173,29 @@ fn readers_see_whole_transactions_while_the_recorder_writes() {
     assert_eq!(reader.outbox_after(0, usize::MAX).unwrap().len(), 400);
     assert!(looks > 1, "the reader was never locked out");
 }
+
+#[test]
+fn retention_happens_while_recording() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.retention.log.bytes = 20_000;
+    let recorder = recorder(&settings);
+    let health = recorder.health();
+    let reader = Reader::open(&settings.path).unwrap();
+    let (jobs, inbox) = bounded(64);
+    let (_handle, stop) = stop_pair();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| recorder.run(&inbox, &stop, &mut |_| None));
+        for i in 0..400 {
+            jobs.send(Job::Record(log_event(i))).unwrap();
+        }
+        wait_until("the oldest to go", Duration::from_secs(30), || {
+            health.committed() == 400 && reader.counts().unwrap().total() < 40
+        });
+        drop(jobs);
+        run.join().unwrap().unwrap();
+    });
+    let kept = reader.events(&Filter::default(), 1, Order::NewestFirst).unwrap();
+    assert_eq!(kept[0].event.decision.frame.seq.0, 399, "the newest stay");
+    assert_eq!(health.pruned() + reader.counts().unwrap().total(), 400);
+}
