@@ -9,3 +9,4 @@ mod doors;
 mod install;
 mod store;
 mod support;
+mod watch;

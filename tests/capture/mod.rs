@@ -38,7 +38,7 @@ fn spawn() -> Spawn {
 }
 
 /// A camera on its own thread. Dropping it stops it and waits.
-struct Running {
+pub(crate) struct Running {
     frames: Receiver<Frame>,
     states: Arc<Mutex<Vec<(CameraState, String)>>>,
     counters: Arc<Counters>,
@@ -46,7 +46,7 @@ struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-fn start(settings: Settings) -> Running {
+pub(crate) fn start(settings: Settings) -> Running {
     start_camera(Camera::new(settings, Arc::new(SystemClock), spawn()))
 }
 
@@ -91,10 +91,16 @@ impl Running {
     /// All frames until the camera ends.
     fn all(&self) -> Vec<Frame> {
         let mut frames = Vec::new();
+        self.all_to(&mut |frame| frames.push(frame));
+        frames
+    }
+
+    /// Shows all frames until the camera ends.
+    pub(crate) fn all_to(&self, see: &mut dyn FnMut(Frame)) {
         loop {
             match self.frames.recv_timeout(PATIENCE) {
-                Ok(frame) => frames.push(frame),
-                Err(RecvTimeoutError::Disconnected) => return frames,
+                Ok(frame) => see(frame),
+                Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => panic!("it does not end; states: {:?}", self.states()),
             }
         }
@@ -143,16 +149,12 @@ impl Drop for Running {
     }
 }
 
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = SystemClock.now();
-    while !done() {
-        assert!(SystemClock.now().since(begun) < PATIENCE, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    crate::support::wait_until(what, PATIENCE, done);
 }
 
 /// Runs ffmpeg to make something to play.
-fn make(args: &[&str], target: &Path) {
+pub(crate) fn make(args: &[&str], target: &Path) {
     let done = Command::new("ffmpeg")
         .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
         .args(args)
