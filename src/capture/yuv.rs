@@ -54,29 +54,34 @@ impl Chroma {
 
     /// Joins up to `BLOCK` luma samples with this chroma into RGB triples.
     fn join(&self, y: &[u8], rgb: &mut [u8]) {
-        let mut words = [0u32; BLOCK];
+        let (mut red_green, mut blue) = ([0u16; BLOCK], [0u16; BLOCK]);
+        let outputs = red_green.iter_mut().zip(&mut blue);
         let chroma = self.red.iter().zip(&self.green).zip(&self.blue);
-        for ((word, &y), ((&red, &green), &blue)) in words.iter_mut().zip(y).zip(chroma) {
+        for (((rg, b), &y), ((&cr, &cg), &cb)) in outputs.zip(y).zip(chroma) {
             let luma = scaled(y, 16, Y_SHIFT, Y_GAIN) + 16;
-            let [r, g, b] = [luma + red, luma + green, luma + blue].map(|v| (v >> 5).clamp(0, 255) as u32);
-            *word = r | g << 8 | b << 16;
+            let channel = |chroma: i16| ((luma + chroma) >> 5).clamp(0, 255) as u16;
+            *rg = channel(cr) | channel(cg) << 8;
+            *b = channel(cb);
         }
-        pack(&words[..y.len()], rgb);
+        pack(&red_green[..y.len()], &blue[..y.len()], rgb);
     }
 }
 
-/// Packs `0x00BBGGRR` words into RGB triples, four pixels in three words.
-fn pack(words: &[u32], rgb: &mut [u8]) {
-    let (fours, rest) = words.as_chunks::<4>();
+/// Interleaves `0xGGRR` and `0x00BB` into RGB triples, four pixels in twelve bytes.
+fn pack(red_green: &[u16], blue: &[u16], rgb: &mut [u8]) {
+    let ((rg_fours, rg_rest), (b_fours, b_rest)) = (red_green.as_chunks::<4>(), blue.as_chunks::<4>());
     let (twelves, _) = rgb.as_chunks_mut::<12>();
-    for (&[a, b, c, d], out) in fours.iter().zip(twelves) {
-        out[0..4].copy_from_slice(&(a | b << 24).to_le_bytes());
-        out[4..8].copy_from_slice(&(b >> 8 | c << 16).to_le_bytes());
-        out[8..12].copy_from_slice(&(c >> 16 | d << 8).to_le_bytes());
+    for ((rg, b), out) in rg_fours.iter().zip(b_fours).zip(twelves) {
+        let (rg, b) = (rg.map(u64::from), b.map(u64::from));
+        let low = rg[0] | b[0] << 16 | rg[1] << 24 | b[1] << 40 | rg[2] << 48;
+        let high = b[2] | rg[3] << 8 | b[3] << 24;
+        out[..8].copy_from_slice(&low.to_le_bytes());
+        out[8..].copy_from_slice(&high.to_le_bytes()[..4]);
     }
-    let tail = rgb.get_mut(fours.len() * 12..).unwrap_or_default();
-    for (word, out) in rest.iter().zip(tail.as_chunks_mut::<3>().0) {
-        out.copy_from_slice(&word.to_le_bytes()[..3]);
+    let tail = rgb.get_mut(rg_fours.len() * 12..).unwrap_or_default();
+    for ((rg, &b), out) in rg_rest.iter().zip(b_rest).zip(tail.as_chunks_mut::<3>().0) {
+        let [r, g] = rg.to_le_bytes();
+        *out = [r, g, b as u8];
     }
 }
 
