@@ -9,4 +9,3 @@ mod doors;
 mod install;
 mod store;
 mod support;
-mod watch;

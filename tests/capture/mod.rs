@@ -1,9 +1,11 @@
-//! Cameras on real programs, files and folders: what a user plugs in, and everything that can be wrong with it.
+//! Cameras on real programs, files and folders: what a user plugs in, and everything that can be wrong with it; and
+//! what the watch room makes of real frames.
 
 mod children;
 mod files;
 mod folders;
 mod sources;
+mod street;
 
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +40,7 @@ fn spawn() -> Spawn {
 }
 
 /// A camera on its own thread. Dropping it stops it and waits.
-pub(crate) struct Running {
+struct Running {
     frames: Receiver<Frame>,
     states: Arc<Mutex<Vec<(CameraState, String)>>>,
     counters: Arc<Counters>,
@@ -46,7 +48,7 @@ pub(crate) struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-pub(crate) fn start(settings: Settings) -> Running {
+fn start(settings: Settings) -> Running {
     start_camera(Camera::new(settings, Arc::new(SystemClock), spawn()))
 }
 
@@ -96,7 +98,7 @@ impl Running {
     }
 
     /// Shows all frames until the camera ends.
-    pub(crate) fn all_to(&self, see: &mut dyn FnMut(Frame)) {
+    fn all_to(&self, see: &mut dyn FnMut(Frame)) {
         loop {
             match self.frames.recv_timeout(PATIENCE) {
                 Ok(frame) => see(frame),
@@ -154,7 +156,7 @@ fn wait_until(what: &str, done: impl FnMut() -> bool) {
 }
 
 /// Runs ffmpeg to make something to play.
-pub(crate) fn make(args: &[&str], target: &Path) {
+fn make(args: &[&str], target: &Path) {
     let done = Command::new("ffmpeg")
         .args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y"])
         .args(args)

@@ -3,13 +3,12 @@
 #![expect(clippy::print_stdout, reason = "a skipped test says why, and what the gate saw is worth knowing")]
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use crate::capture::make;
-use portero::capture::{Pace, Settings, Source};
-use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Region, Stamp, ZoneId};
+use portero::domain::{FrameRef, FrameSeq, NormRect, Region, Stamp, ZoneId};
 use portero::watch::{self, MotionSettings, Watcher};
+
+use super::*;
 
 /// The gate as the configuration has it when it is just switched on, but with a short hold: what counts here is
 /// what it sees.
@@ -33,17 +32,9 @@ fn street() -> Option<PathBuf> {
 
 /// The frames of the clip at half its size, through the real capture.
 fn each_frame(clip: &Path, fps: f32, mut see: impl FnMut(Frame)) {
-    let settings = Settings {
-        camera: CameraId::new("street").unwrap(),
-        source: Source::Ffmpeg { input: clip.to_str().unwrap().to_owned() },
-        fps,
-        width: WIDTH,
-        height: HEIGHT,
-        stall_after: Duration::from_secs(20),
-        pace: Pace::Fast,
-        looped: false,
-    };
-    crate::capture::start(settings).all_to(&mut see);
+    let source = Source::Ffmpeg { input: clip.to_str().unwrap().to_owned() };
+    let settings = Settings { fps, width: WIDTH, height: HEIGHT, pace: Pace::Fast, ..settings(source) };
+    start(settings).all_to(&mut see);
 }
 
 /// Frame number to zones with somebody (true) or nobody in them, from the labels of the second half of the clip.
