@@ -9,7 +9,7 @@ use portero::domain::CameraState;
 use portero::notify::{SNAPSHOT_LIMIT_BYTES, Settings};
 
 use super::line::Line;
-use super::{Rows, Running, SOON, camera, first_arrivals, quick, rows_of, settings};
+use super::{Rows, Running, SOON, camera, first_arrivals, quick, rows_of, settings, settings_on};
 use crate::support::broker::Broker;
 use crate::support::wait_until;
 
@@ -255,9 +255,7 @@ fn every_state_is_told_again_to_a_broker_that_forgot_them() {
 #[ignore = "started by the_last_will_is_told_when_the_daemon_is_killed"]
 fn child_publisher() {
     let Ok(port) = std::env::var("PORTERO_TEST_PORT") else { return };
-    let broker = Broker::start();
-    let settings = Settings { port: port.parse().unwrap(), ..settings(&broker) };
-    let publisher = Running::start(settings);
+    let publisher = Running::start(settings_on(port.parse().unwrap()));
     wait_until("to be killed", Duration::from_secs(60), || {
         publisher.handles.counters.heartbeat_us() == u64::MAX
     });

@@ -132,9 +132,13 @@ fn quick() -> Timing {
 }
 
 fn settings(broker: &Broker) -> Settings {
+    settings_on(broker.port())
+}
+
+fn settings_on(port: u16) -> Settings {
     Settings {
         host: "127.0.0.1".into(),
-        port: broker.port(),
+        port,
         tls: None,
         login: None,
         prefix: "portero".into(),
