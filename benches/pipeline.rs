@@ -1,2 +1,11 @@
-//! x
-fn main() {}
+//! What each stage costs: `cargo bench --bench pipeline`. One file per room.
+
+mod infer;
+mod rules;
+mod store;
+mod watch;
+
+use criterion::{criterion_group, criterion_main};
+
+criterion_group!(benches, infer::bench, rules::bench, store::bench, watch::bench);
+criterion_main!(benches);

@@ -23,11 +23,12 @@
 //! | [`doors`] | what a grant does |
 //! | [`notify`] | MQTT and Home Assistant |
 //! | [`config`] | the TOML file to checked settings |
-//! | `daemon` | the topology: the only place with threads |
+//! | [`daemon`] | the topology: the only place with threads |
 
 pub mod capture;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod domain;
 pub mod doors;
 pub mod infer;

@@ -17,7 +17,6 @@ use portero::shutdown::stop_pair;
 use portero::{daemon, notify};
 use serde_json::{Value as Json, json};
 
-use super::classify::read_frame;
 use super::{ConfigFile, EXIT_CONFIG};
 
 /// How long the broker may take to greet.
@@ -110,7 +109,7 @@ fn examine(
         }
         for camera in &config.cameras {
             let what = format!("camera {}", camera.capture.camera);
-            tell(Finding::new(what, probe(&camera.capture), first_picture))?;
+            tell(Finding::new(what, probe(&camera.capture), |report| first_picture(&report)))?;
         }
     }
     Ok(findings)
@@ -119,7 +118,7 @@ fn examine(
 /// Loads the model as the daemon does: hash, shape, golden pictures.
 fn model_checks(manifest: &Path) -> Result<String, InferError> {
     let model = Arc::new(Model::load(manifest)?);
-    model.verify(&|picture| read_frame(picture).map_err(Into::into))?;
+    model.verify(&daemon::read_picture)?;
     let card = model.manifest();
     let labels: Vec<&str> = card.labels.iter().map(|label| label.as_str()).collect();
     let golden = count(card.golden.len(), "golden picture");
@@ -133,7 +132,7 @@ fn probe(settings: &capture::Settings) -> Result<ProbeReport, capture::CaptureEr
     capture::probe(settings, &clock, daemon::spawner(), CAMERA, &stop)
 }
 
-fn first_picture(report: ProbeReport) -> String {
+fn first_picture(report: &ProbeReport) -> String {
     let ProbeReport { width, height, format, took } = report;
     format!("{width}x{height} {format}, the first picture after {} ms", took.as_millis())
 }

@@ -7,10 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
-use portero::capture;
-use portero::clock::{Clock, SystemClock};
-use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, Label, NormRect, Score};
+use portero::domain::{Label, NormRect, Score};
 use portero::infer::{Classifier, Model};
+use portero::{capture, daemon};
 use serde_json::json;
 
 /// Pictures and folders of pictures.
@@ -45,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     let (mut done, mut failed) = (0_u32, 0_u32);
     for path in pictures(&arguments.paths)? {
-        match read_frame(&path) {
+        match daemon::read_picture(&path).map_err(anyhow::Error::from_boxed) {
             Ok(frame) => {
                 let rect = arguments.r#box.unwrap_or(NormRect::FULL);
                 let answer = worker.classify(&frame, rect).with_context(|| path.display().to_string())?;
@@ -93,7 +92,7 @@ fn pictures(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         }
         let entries = fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
         let mut inside: Vec<PathBuf> = entries.filter_map(|e| e.ok().map(|e| e.path())).collect();
-        inside.retain(|p| p.is_file() && is_picture(p));
+        inside.retain(|p| p.is_file() && capture::is_picture_name(p));
         inside.sort();
         if inside.is_empty() {
             log::warn!("{}: no JPEG, PNG, BMP or WebP pictures in this folder", path.display());
@@ -101,18 +100,6 @@ fn pictures(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         pictures.append(&mut inside);
     }
     Ok(pictures)
-}
-
-fn is_picture(path: &Path) -> bool {
-    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
-    ["bmp", "jpeg", "jpg", "png", "webp"].contains(&extension.as_str())
-}
-
-/// A picture file as a frame of its own.
-pub(crate) fn read_frame(path: &Path) -> anyhow::Result<Frame> {
-    let picture = capture::load_picture(path)?;
-    let at = FrameRef { seq: FrameSeq(0), stamp: SystemClock.now() };
-    Ok(Frame::new(CameraId::new("picture")?, at, picture.width, picture.height, picture.rgb)?)
 }
 
 fn parse_box(text: &str) -> Result<NormRect, String> {

@@ -1,7 +1,11 @@
 //! The commands, one file each. This is the only room that prints to standard output, and the only one (with
 //! `main`) that knows of exit codes and `anyhow`.
 
+mod bench;
+mod check;
 mod classify;
+mod doctor;
+mod events;
 mod run;
 
 use std::io::Write;
@@ -11,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use log::{Level, LevelFilter};
 
-/// Everything went as asked.
+/// The arguments are wrong (`EX_USAGE` of sysexits).
 pub(crate) const EXIT_USAGE: u8 = 64;
 /// The configuration, the model or a file it names is wrong (`EX_CONFIG` of sysexits).
 pub(crate) const EXIT_CONFIG: u8 = 78;
@@ -33,8 +37,16 @@ pub(crate) struct Arguments {
 enum Command {
     /// Run the daemon.
     Run(run::Arguments),
+    /// Check the configuration and all that it names; tells all problems at once.
+    Check(check::Arguments),
     /// Say what pictures show, with probabilities.
     Classify(classify::Arguments),
+    /// Look into the record: list, show, export.
+    Events(events::Arguments),
+    /// Measure what a frame costs on this device, and how many cameras that carries.
+    Bench(bench::Arguments),
+    /// Say what this device has and lacks.
+    Doctor(doctor::Arguments),
 }
 
 /// Where the configuration lies.
@@ -54,7 +66,11 @@ pub(crate) struct Misconfigured(pub(crate) String);
 pub(crate) fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
+        Command::Events(arguments) => events::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
     }
 }
 
@@ -103,7 +119,7 @@ pub(crate) fn start_logging(verbose: u8) {
     } else {
         builder.format(|out, record| {
             let style = out.default_level_style(record.level());
-            let now = jiff::Zoned::now().strftime("%H:%M:%S%.3f");
+            let now = jiff::ZonedDateTime::now().strftime("%H:%M:%S%.3f");
             writeln!(out, "{now} {style}{:5}{style:#} {}", record.level(), record.args())
         });
     }

@@ -48,7 +48,9 @@ pub(super) struct DoorLink(pub(super) Option<LiveLink>);
 
 impl CommandLink for DoorLink {
     fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
-        let Some(link) = &self.0 else { return Err(LinkDown::NotSent("no broker is configured".to_owned())) };
+        let Some(link) = &self.0 else {
+            return Err(LinkDown::NotSent("no broker is configured".to_owned()));
+        };
         link.send(topic, payload).map_err(|down| match down {
             notify::LinkDown::Unconfirmed => LinkDown::Unconfirmed(down.to_string()),
             _ => LinkDown::NotSent(down.to_string()),

@@ -93,11 +93,12 @@ pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sende
         slots.put(desk.index, look);
     };
     let mut health = |state: CameraState, why: &str| {
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         match state {
             CameraState::Offline | CameraState::Stalled => {
-                warn!("camera {}: {}: {why}", desk.camera, state.as_str())
+                warn!("camera {}: {}{why}", desk.camera, state.as_str());
             }
-            _ => info!("camera {}: {}: {why}", desk.camera, state.as_str()),
+            _ => info!("camera {}: {}{why}", desk.camera, state.as_str()),
         }
         desk.set_state(state);
         tell(rules, ToRules::Health(desk.camera.clone(), state), stop);

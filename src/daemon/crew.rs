@@ -1,11 +1,13 @@
 //! The threads: born here, named, and joined with one deadline for all.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::capture::Spawn;
 use crate::clock::Clock;
 use crate::domain::Stamp;
 
@@ -70,6 +72,13 @@ impl Crew {
             log::error!("thread {name} panicked");
         }
     }
+}
+
+/// Starts threads for rooms that need one of their own, such as the reader of a V4L2 device. They are not
+/// joined: one that hangs in a driver is left behind.
+#[must_use]
+pub fn spawner() -> Spawn {
+    Arc::new(|name, work| Builder::new().name(name.to_owned()).spawn(work))
 }
 
 /// The deadline `grace` from now.

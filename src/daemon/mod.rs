@@ -18,15 +18,18 @@ mod summary;
 mod supervisor;
 mod topology;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use summary::Summary;
+pub use crew::spawner;
+pub use summary::{CameraSummary, Summary};
 
+use crate::capture;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Loaded;
-use crate::infer::InferError;
+use crate::domain::{CameraId, Frame, FrameRef, FrameSeq};
+use crate::infer::{Cause, InferError};
 use crate::store::StoreError;
 
 /// How the daemon is to run.
@@ -80,4 +83,14 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
         Some(part) => Err(DaemonError::Died(part)),
         None => Ok(summary),
     }
+}
+
+/// A picture file (JPEG, PNG, BMP or WebP) as a frame of its own: golden pictures, and what people ask about.
+///
+/// # Errors
+/// The file cannot be read, is no picture, or is beyond the limits of [`capture::load_picture`].
+pub fn read_picture(path: &Path) -> Result<Frame, Cause> {
+    let picture = capture::load_picture(path)?;
+    let at = FrameRef { seq: FrameSeq(0), stamp: SystemClock.now() };
+    Ok(Frame::new(CameraId::new("picture")?, at, picture.width, picture.height, picture.rgb)?)
 }

@@ -6,26 +6,26 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{info, warn};
 
 use super::DaemonError;
 use super::adapters::{DoorLink, StoreOutbox};
 use super::camera::{self, Desk};
-use super::crew::{Crew, deadline};
+use super::crew::{Crew, deadline, spawner};
 use super::judge::{Judge, JudgeHealth, ToRules};
 use super::summary::{CameraSummary, Summary};
 use crate::capture::{self, Camera};
 use crate::clock::{self, Clock};
 use crate::config::{CameraConfig, Config};
-use crate::domain::{CameraId, CameraState, Outcome, Stamp, Verdict};
+use crate::domain::{CameraState, Outcome, Stamp, Verdict};
 use crate::doors::{Doors, Grant};
 use crate::infer::{Classifier, Model, PoolCounts, Seen, run_worker};
 use crate::notify::{self, Publisher};
 use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
-use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
+use crate::store::{Job, Reader, Recorded, Recorder, RecorderHealth, Store};
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
 const SEEN_QUEUE: usize = 16;
@@ -132,7 +132,11 @@ impl Topology {
         let (publisher, handles) =
             Publisher::new(settings, timing, cameras, Box::new(outbox), Arc::clone(clock));
         self.notified = Some(handles);
-        spawn(&mut self.publisher.crew, "publisher", move || publisher.run(&stop))
+        spawn(&mut self.publisher.crew, "publisher", move || {
+            if let Err(error) = publisher.run(&stop) {
+                log::error!("the publisher has ended: {}", in_words(&error));
+            }
+        })
     }
 
     fn start_recorder(
@@ -151,7 +155,7 @@ impl Topology {
         };
         spawn(&mut self.recorder.crew, "recorder", move || {
             if let Err(error) = recorder.run(&jobs, &stop, &mut after_commit) {
-                log::error!("the recorder has ended: {:#}", anyhow::Error::new(error));
+                log::error!("the recorder has ended: {}", in_words(&error));
             }
         })
     }
@@ -368,7 +372,33 @@ impl Topology {
 
 fn load_model(config: &Config) -> Result<Arc<Model>, DaemonError> {
     let model = Arc::new(Model::load(&config.model.manifest).map_err(DaemonError::Model)?);
-    model.verify(&read_picture).map_err(DaemonError::Model)?;
+    model.verify(&super::read_picture).map_err(DaemonError::Model)?;
     info!("model {} loaded, {} golden pictures verified", model.manifest().id, model.manifest().golden.len());
     Ok(model)
+}
+
+/// Starts a thread of a stage.
+fn spawn(crew: &mut Crew, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), DaemonError> {
+    crew.spawn(name, work)
+        .map_err(|source| DaemonError::System { what: format!("the thread {name}"), source })
+}
+
+/// Passes a committed grant on to the doors. They hold one at a time: what does not fit is refused, not queued.
+fn pass_grant(gate: &DoorGate, recorded: &Recorded) -> Option<Outcome> {
+    let grant = Grant::of(&recorded.event)?;
+    match gate.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        Some(doors) => grant.hand_over(doors),
+        None => Some(Outcome::Refused("the daemon is stopping".to_owned())),
+    }
+}
+
+/// Alerts waiting in the outbox at `path`; 0 when it cannot be asked.
+fn outbox_size(path: &Path) -> u64 {
+    Reader::open(path).and_then(|reader| reader.counts()).map_or(0, |counts| counts.outbox)
+}
+
+/// An error with its causes.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -19,7 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("notify", &["domain", "clock", "shutdown", "slots"]),
     (
         "config",
-        &["domain", "clock", "shutdown", "slots", "rules", "capture", "watch", "infer", "store", "doors", "notify"],
+        &[
+            "domain", "clock", "shutdown", "slots", "rules", "capture", "watch", "infer", "store", "doors",
+            "notify",
+        ],
     ),
 ];
 
@@ -82,7 +85,10 @@ fn imports(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for rest in text.split("crate::").skip(1) {
         match rest.strip_prefix('{') {
-            Some(list) => found.extend(list.split('}').next().unwrap_or("").split(',').map(|s| word(s.trim()))),
+            Some(list) => {
+                let names = list.split('}').next().unwrap_or("").split(',');
+                found.extend(names.map(|s| word(s.trim())));
+            }
             None => found.push(word(rest)),
         }
     }

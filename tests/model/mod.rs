@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Stamp};
-use portero::infer::{Classifier, InferError, Model};
+use portero::infer::{InferError, Model};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -126,7 +126,11 @@ fn an_input_of_another_size_is_named() {
 fn labels_that_do_not_fit_the_outputs_are_named() {
     let copy = Copy::new();
     copy.edit(|text| {
-        let text = text.split("[[golden]]").next().unwrap().replace("\"no_person\", \"person\"]", "\"no_person\", \"person\", \"cat\"]");
+        let text = text
+            .split("[[golden]]")
+            .next()
+            .unwrap()
+            .replace("\"no_person\", \"person\"]", "\"no_person\", \"person\", \"cat\"]");
         text + "\n"
     });
     let error = copy.load().to_string();

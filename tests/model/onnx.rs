@@ -44,15 +44,14 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<pb::AttributePro
 
 fn value(name: &str, dims: &[i64]) -> pb::ValueInfoProto {
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
-    let dim = dims
-        .iter()
-        .map(|d| Dimension { value: Some(Value::DimValue(*d)), ..Default::default() })
-        .collect();
+    let dim =
+        dims.iter().map(|d| Dimension { value: Some(Value::DimValue(*d)), ..Default::default() }).collect();
     let tensor = pb::type_proto::Tensor {
         elem_type: pb::tensor_proto::DataType::Float as i32,
         shape: Some(pb::TensorShapeProto { dim }),
     };
-    let r#type = pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
+    let r#type =
+        pb::TypeProto { value: Some(pb::type_proto::Value::TensorType(tensor)), ..Default::default() };
     pb::ValueInfoProto { name: name.into(), r#type: Some(r#type), ..Default::default() }
 }
 
@@ -118,6 +117,9 @@ fn the_shipped_model_stores_its_weights_as_bytes() {
     let graph = pb::ModelProto::decode(&bytes[..]).unwrap().graph.unwrap();
     let convolutions = graph.node.iter().filter(|n| n.op_type == "Conv").count();
     let dequantised = graph.node.iter().filter(|n| n.op_type == "DequantizeLinear").count();
-    assert!(convolutions >= 50 && dequantised >= convolutions, "{convolutions} Conv, {dequantised} DequantizeLinear");
+    assert!(
+        convolutions >= 50 && dequantised >= convolutions,
+        "{convolutions} Conv, {dequantised} DequantizeLinear"
+    );
     assert!(shipped().exists());
 }

@@ -66,6 +66,9 @@ fn people_in_the_street_are_told_from_the_empty_street() {
     }
     let recall = [0, 1].map(|i| f64::from(right[i]) / f64::from(of[i]));
     let balanced = (recall[0] + recall[1]) / 2.0;
-    println!("no person {}/{}, person {}/{}: balanced accuracy {balanced:.4}", right[0], of[0], right[1], of[1]);
+    println!(
+        "no person {}/{}, person {}/{}: balanced accuracy {balanced:.4}",
+        right[0], of[0], right[1], of[1]
+    );
     assert!(balanced >= AT_LEAST, "balanced accuracy {balanced:.4}: {right:?} of {of:?}");
 }

@@ -17,7 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A camera that plays the clip for ever, in real time.
 fn live_camera(id: &str) -> String {
     let video = street();
-    format!("[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 5\nsize = [768, 576]\nloop = true\nstall_after = \"3s\"\n")
+    format!(
+        "[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 5\nsize = [768, 576]\nloop = true\nstall_after = \"3s\"\n"
+    )
 }
 
 /// `count` rules that each alert once for the people in the street.
@@ -51,7 +53,9 @@ fn a_broker_frozen_killed_and_restarted_costs_no_alert() {
     let mut daemon = site.start(&[]);
     wait_until("the first alerts arrive", PATIENCE, || early.seen().len() >= 5);
     broker.freeze();
-    wait_until("all alerts are recorded", PATIENCE, || site.database().exists() && site.events().len() >= 200);
+    wait_until("all alerts are recorded", PATIENCE, || {
+        site.database().exists() && site.events().len() >= 200
+    });
     let before = ids(&early);
     broker.restart();
     let late = broker.subscribe("portero/+/alert");
@@ -117,7 +121,10 @@ fn children(daemon: &Daemon) -> Vec<i32> {
             Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?))
         })
         .collect();
-    rows.iter().filter(|(_, parent, name)| *parent == daemon.pid() && *name == "ffmpeg").map(|r| r.0).collect()
+    rows.iter()
+        .filter(|(_, parent, name)| *parent == daemon.pid() && *name == "ffmpeg")
+        .map(|r| r.0)
+        .collect()
 }
 
 #[test]
@@ -138,7 +145,6 @@ fn a_killed_source_comes_back_while_the_other_camera_goes_on() {
         let online = |id: &str| log.matches(&format!("camera {id}: online")).count();
         online("one") + online("two") == 3
     });
-    let log = daemon.log();
     assert!(daemon.stop().success(), "{}", daemon.log());
     assert!(children(&daemon).is_empty(), "children outlived the daemon");
 }
@@ -175,7 +181,9 @@ fn a_video_that_is_none_is_a_state_not_a_crash() {
 fn a_second_daemon_on_the_same_database_is_refused() {
     let site = street_site(None, &street());
     let camera = live_camera("street");
-    site.configure(&format!("{camera}[[rule]]\nid = \"r\"\ncamera = \"street\"\nlabel = \"person\"\nlog = true\n"));
+    site.configure(&format!(
+        "{camera}[[rule]]\nid = \"r\"\ncamera = \"street\"\nlabel = \"person\"\nlog = true\n"
+    ));
     let mut first = site.start(&[]);
     first.wait_for_log("camera street: online", PATIENCE);
     let second = portero(&["run", "--config", site.config().to_str().unwrap()]);

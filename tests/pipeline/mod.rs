@@ -110,8 +110,23 @@ fn empty_scene(folder: &Path) -> std::path::PathBuf {
     let text = |p: &Path| p.to_str().unwrap().to_owned();
     ffmpeg(&["-i", &text(&source), "-vf", &filter, "-frames:v", "1", &text(&median)]);
     ffmpeg(&[
-        "-loop", "1", "-framerate", "10", "-i", &text(&median), "-t", "20", "-vf", "noise=alls=10:allf=t",
-        "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", &text(&video),
+        "-loop",
+        "1",
+        "-framerate",
+        "10",
+        "-i",
+        &text(&median),
+        "-t",
+        "20",
+        "-vf",
+        "noise=alls=10:allf=t",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        &text(&video),
     ]);
     video
 }

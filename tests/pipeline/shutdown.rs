@@ -13,7 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn busy_site() -> Site {
     let video = street();
     let camera = |id: &str| {
-        format!("[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 10\nsize = [768, 576]\nloop = true\npace = \"fast\"\n")
+        format!(
+            "[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 10\nsize = [768, 576]\nloop = true\npace = \"fast\"\n"
+        )
     };
     let rules: String = (0..40)
         .map(|n| {

@@ -22,6 +22,7 @@ pub(crate) fn street() -> PathBuf {
     root().join("tests/data/street.mp4")
 }
 
+#[expect(clippy::print_stderr, reason = "a test that is left out says why")]
 /// Material beside the repository; `None`, with a printed reason, where it is not there.
 pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let found = root().join("../shared").join(path);
