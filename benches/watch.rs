@@ -12,7 +12,7 @@ use portero::watch::{LumaGrid, MotionSettings, Settings, Watcher};
 const SIZES: [(u32, u32); 2] = [(768, 576), (1280, 720)];
 
 /// Adds the measurements to `c`.
-pub fn bench(c: &mut Criterion) {
+pub(crate) fn bench(c: &mut Criterion) {
     for (width, height) in SIZES {
         let (w, h) = (width as usize, height as usize);
         let yuv: Vec<u8> = (0..w * h * 3 / 2).map(|i| (i * 7 % 251) as u8).collect();
