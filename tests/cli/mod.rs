@@ -1,4 +1,5 @@
 //! What people see of the command line.
 
 mod check;
+mod command;
 mod events;
