@@ -1,3 +1,5 @@
+//! The motion gate on scenes made up for the purpose.
+
 use super::*;
 use crate::domain::{CameraId, FrameRef, FrameSeq, ZoneId};
 

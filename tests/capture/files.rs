@@ -102,3 +102,28 @@ fn a_refused_stream_names_the_reason_without_credentials() {
     let why = start(settings(Source::Ffmpeg { input })).reaches(CameraState::Offline);
     assert!(why.contains("Connection refused") && !why.contains("geheim"), "{why}");
 }
+
+#[test]
+fn a_stream_arrives_and_its_end_is_a_loss() {
+    let address = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap()
+    };
+    let url = format!("http://{address}/live");
+    let serve = ["-loglevel", "error", "-re", "-f", "lavfi", "-i", "testsrc=size=128x96:rate=10:duration=2"];
+    let mut server = Command::new("ffmpeg")
+        .args(serve)
+        .args(["-g", "5", "-f", "mpegts", "-listen", "1", &url])
+        .stdin(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let running = start(settings(Source::Ffmpeg { input: url }));
+    let frame = running.frame();
+    assert_eq!((frame.width(), frame.height()), (64, 48));
+    wait_until("the loss", || {
+        while running.frames.try_recv().is_ok() {}
+        running.state_names().ends_with(&["online", "offline"])
+    });
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
