@@ -134,8 +134,8 @@ pub enum CaptureError {
     },
     /// Earlier readers of the device never came back.
     #[error(
-        "{} holds {readers} readers that wait for a frame and cannot be interrupted: unplug the camera, or stop \
-         and start the program that feeds it",
+        "{} is silent: {readers} earlier attempt(s) to read it still wait for a frame and cannot be interrupted; \
+         unplug the camera, or restart the program that feeds it",
         device.display()
     )]
     ReadersStuck {

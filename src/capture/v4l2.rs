@@ -260,17 +260,26 @@ pub(super) fn open(
     let wish = Wish { width: settings.width, height: settings.height, fps: settings.fps };
     readers.fetch_add(1, Ordering::SeqCst);
     let running = Running(readers);
-    let named = device.to_owned();
+    // A bare number would read oddly in a message.
+    let device = if device.is_absolute() { device.to_owned() } else { node.clone() };
+    let named = device.clone();
     let work = move || {
         let _running = running;
         if let Err(error) = pump(&named, &node, number, &wish, &sender) {
+            // While an earlier reader hangs on it, the device refuses everything as busy.
+            let error = match error {
+                CaptureError::Device { device, .. } if stuck > 0 => {
+                    CaptureError::ReadersStuck { device, readers: stuck }
+                }
+                error => error,
+            };
             // Nobody listens when the camera was closed meanwhile.
             let _ = sender.send(Err(error));
         }
     };
     let pump = spawn(&format!("v4l2-{number}"), Box::new(work))
-        .map_err(|source| CaptureError::Thread { device: device.to_owned(), source })?;
-    Ok(V4l2Source { device: device.to_owned(), frames: Some(frames), pump: Some(pump) })
+        .map_err(|source| CaptureError::Thread { device: device.clone(), source })?;
+    Ok(V4l2Source { device, frames: Some(frames), pump: Some(pump) })
 }
 
 /// Opens the device and hands over frames until nobody wants them any more.
