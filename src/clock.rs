@@ -43,6 +43,14 @@ pub fn is_synchronised() -> Option<bool> {
     folder.is_dir().then(|| folder.join("synchronized").exists())
 }
 
+/// CPU time of the calling thread, user and system.
+#[must_use]
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), nanos)
+}
+
 /// A clock that stands still until it is moved.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<Stamp>);

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use portero::capture::{Camera, Pace, Settings as CaptureSettings, Source};
-use portero::clock::SystemClock;
+use portero::clock::{self, SystemClock};
 use portero::daemon;
 use portero::domain::{CameraId, CameraState, Frame, NormRect, Region};
 use portero::infer::{Model, Preprocessor};
 use portero::shutdown::stop_pair;
 use portero::watch::{MotionSettings, Settings as WatchSettings, Watcher};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::json;
 
 /// What to measure.
@@ -148,10 +147,8 @@ fn median(frames: &[Frame], mut work: impl FnMut(&Frame) -> anyhow::Result<()>) 
     times.get(times.len() / 2).copied().context("the clip has no frames")
 }
 
-/// CPU time of this thread, user and system.
 fn thread_cpu_ms() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+    clock::thread_cpu().as_secs_f64() * 1e3
 }
 
 /// CPU time of all children that have ended: fields 16 and 17 of `/proc/self/stat` (proc(5)), in ticks.

@@ -9,20 +9,21 @@ use crate::support::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two cameras that play the clip for ever, as fast as it is decided, and rules that keep deciding.
+/// Two cameras that play the clip for ever, as fast as it is decided, and rules that keep deciding: on the path
+/// people come and go.
 fn busy_site() -> Site {
     let video = street();
     let camera = |id: &str| {
         format!(
-            "[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 10\nsize = [768, 576]\nloop = true\npace = \"fast\"\n"
+            "[[camera]]\nid = \"{id}\"\nsource = {{ ffmpeg = {video:?} }}\nfps = 10\nsize = [768, 576]\nloop = true\npace = \"fast\"\n[[camera.zone]]\nid = \"path\"\nbox = [0.16, 0.26, 0.42, 0.41]\n"
         )
     };
     let rules: String = (0..40)
         .map(|n| {
-            format!("[[rule]]\nid = \"r{n}\"\ncameras = [\"one\", \"two\"]\nlabel = \"person\"\nagree = \"1 of 2\"\ncooldown = \"1s\"\nlog = true\n")
+            format!("[[rule]]\nid = \"r{n}\"\ncameras = [\"one\", \"two\"]\nzone = \"path\"\nlabel = \"person\"\nagree = \"1 of 2\"\ncooldown = \"1s\"\nlog = true\n")
         })
         .collect();
-    Site::new(&format!("{}{}{rules}", camera("one"), camera("two")))
+    Site::new(&format!("[presence]\ngap = \"300ms\"\n{}{}{rules}", camera("one"), camera("two")))
 }
 
 fn started(site: &Site) -> Daemon {
