@@ -1,0 +1,92 @@
+//! The hyper-parameters of a run, and what follows from them for one step.
+
+use serde::{Deserialize, Serialize};
+
+use super::adam::Decay;
+use crate::data::{Augment, Balance};
+
+/// How the weights are fitted.
+#[derive(Debug, Clone, PartialEq, clap::Args, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// How often all training pictures are passed through.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) epochs: u32,
+    /// Pictures per step.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch: u32,
+    /// The highest learning rate.
+    #[arg(long, default_value_t = 1e-3, value_name = "RATE")]
+    pub(crate) lr: f64,
+    /// Adam takes weight decay as part of the gradient, AdamW apart from it.
+    #[arg(long, value_enum, default_value_t = Decay::Adam)]
+    pub(crate) optimizer: Decay,
+    /// Weight decay.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) weight_decay: f64,
+    /// Epochs over which the learning rate rises from 0, before it falls along a cosine to 0.
+    #[arg(long, default_value_t = 0.5, value_name = "EPOCHS")]
+    pub(crate) warmup: f64,
+    /// Label smoothing, 0 to below 1.
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) smoothing: f64,
+    /// Keep a moving average of the weights with this decay (0.999 is usual), and evaluate that.
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) ema: Option<f64>,
+    /// Stop when so many epochs in a row brought nothing better on val.
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) patience: Option<usize>,
+    /// What is done about classes of different sizes.
+    #[arg(long, value_enum, default_value_t = Balance::None)]
+    pub(crate) balance: Balance,
+    /// How training pictures are varied.
+    #[arg(long, value_enum, default_value_t = Augment::Light)]
+    pub(crate) augment: Augment,
+}
+
+impl Plan {
+    /// The learning rate at `step` (from 0) of a run with `steps` in each epoch: linear warm-up, then a cosine
+    /// (Loshchilov, Hutter 2016) down to 0.
+    pub(crate) fn learning_rate(&self, step: usize, steps: usize) -> f64 {
+        let total = (self.epochs as usize * steps) as f64;
+        let warmup = (self.warmup.max(0.0) * steps as f64).min(total);
+        let at = step as f64 + 1.0;
+        if at <= warmup {
+            return self.lr * at / warmup;
+        }
+        let share = (at - warmup) / (total - warmup).max(1.0);
+        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * share.min(1.0)).cos())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A plan for tests.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            epochs: 10,
+            batch: 16,
+            lr: 1e-3,
+            optimizer: Decay::Adam,
+            weight_decay: 0.0,
+            warmup: 2.0,
+            smoothing: 0.0,
+            ema: None,
+            patience: None,
+            balance: Balance::None,
+            augment: Augment::None,
+        }
+    }
+
+    #[test]
+    fn the_rate_rises_to_its_height_and_falls_to_nothing() {
+        let plan = plan();
+        let rate = |step| plan.learning_rate(step, 50);
+        assert!((rate(0) - 1e-5).abs() < 1e-12);
+        assert!((rate(99) - 1e-3).abs() < 1e-12, "the height, after two epochs");
+        assert!((rate(299) - 5e-4).abs() < 1e-9, "half of it halfway down");
+        assert!(rate(499).abs() < 1e-12);
+        assert!((0..499).all(|s| rate(s).is_finite() && (s < 99 || rate(s + 1) <= rate(s))));
+    }
+}

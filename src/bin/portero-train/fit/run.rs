@@ -1,0 +1,121 @@
+//! The run folder: all that is needed to repeat a run, and what came of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{FitError, Plan, write_json, write_whole};
+use crate::data::{Dataset, Part, Reading};
+use crate::model::Arch;
+
+/// What a run was begun with.
+const RUN: &str = "run.json";
+/// Each file with its class and part.
+const SPLIT: &str = "split.csv";
+/// One entry per epoch.
+pub(crate) const HISTORY: &str = "history.json";
+/// The weights of the best epoch on val.
+pub(crate) const BEST: &str = "best.safetensors";
+/// Where an interrupted run goes on.
+pub(super) const LAST: &str = "last.safetensors";
+
+/// What a run was begun with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Run {
+    #[serde(skip)]
+    pub(crate) folder: PathBuf,
+    /// Version of the trainer.
+    pub(crate) version: String,
+    /// The command line.
+    pub(crate) command: Vec<String>,
+    pub(crate) regime: String,
+    pub(crate) arch: Arch,
+    pub(crate) classes: Vec<String>,
+    pub(crate) data_sha256: String,
+    pub(crate) reading: Reading,
+    pub(crate) plan: Plan,
+    /// Threads of libtorch: sums differ in the last bits with another number.
+    pub(crate) threads: i32,
+}
+
+impl Run {
+    /// A run that begins now.
+    pub(crate) fn new(folder: &Path, regime: &str, arch: Arch, set: &Dataset, reading: &Reading, plan: &Plan) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            command: std::env::args().collect(),
+            regime: regime.to_owned(),
+            arch,
+            classes: set.classes.clone(),
+            data_sha256: set.sha256.clone(),
+            reading: reading.clone(),
+            plan: plan.clone(),
+            threads: tch::get_num_threads(),
+        }
+    }
+
+    /// A file of the run.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Makes the folder and writes what the run begins with. When `resume` is set, compares instead.
+    pub(crate) fn open(&self, set: &Dataset, resume: bool) -> Result<(), FitError> {
+        let taken = self.path(RUN).exists();
+        if resume {
+            if !self.path(LAST).exists() {
+                return Err(FitError::NoRun { path: self.folder.clone() });
+            }
+            return self.compare(&Self::load(&self.folder)?);
+        }
+        if taken {
+            return Err(FitError::Taken { path: self.folder.clone() });
+        }
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| FitError::Save { path: self.folder.clone(), source })?;
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        let rows = set.samples.iter().map(|s| {
+            format!("{},{},{}\n", quoted(&s.name), quoted(&set.classes[s.class]), s.part.as_str())
+        });
+        let table: String = std::iter::once("file,class,part\n".to_owned()).chain(rows).collect();
+        write_whole(&self.path(SPLIT), |partial| fs::write(partial, &table))?;
+        write_json(&self.path(RUN), self)
+    }
+
+    /// Reads the run in `folder`.
+    pub(crate) fn load(folder: &Path) -> Result<Self, FitError> {
+        let path = folder.join(RUN);
+        let text = fs::read_to_string(&path)
+            .map_err(|source| FitError::Read { path: path.clone(), source: source.into() })?;
+        let run: Self = serde_json::from_str(&text)
+            .map_err(|source| FitError::Read { path: path.clone(), source: source.into() })?;
+        Ok(Self { folder: folder.to_owned(), ..run })
+    }
+
+    /// The first setting in which the run that began differs from this one.
+    fn compare(&self, began: &Self) -> Result<(), FitError> {
+        let tree = |run: &Self| serde_json::to_value(run).unwrap_or_default();
+        let (ours, theirs) = (tree(self), tree(began));
+        for key in ["regime", "arch", "classes", "data_sha256", "reading", "plan", "threads"] {
+            let (here, there) = (&ours[key], &theirs[key]);
+            if here == there {
+                continue;
+            }
+            let inner = here.as_object().and_then(|o| o.keys().find(|k| here[k.as_str()] != there[k.as_str()]));
+            let (name, here, there) = match inner {
+                Some(inner) => (format!("{key}.{inner}"), &here[inner.as_str()], &there[inner.as_str()]),
+                None => (key.to_owned(), here, there),
+            };
+            let (began, found) = (there.to_string(), here.to_string());
+            return Err(FitError::Differs { path: self.folder.clone(), key: name, began, found });
+        }
+        Ok(())
+    }
+
+    /// Which parts the data has.
+    pub(crate) fn reported_part(set: &Dataset) -> Part {
+        if set.samples.iter().any(|s| s.part == Part::Test) { Part::Test } else { Part::Val }
+    }
+}
