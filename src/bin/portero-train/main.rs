@@ -5,10 +5,12 @@
 //! in training. It never talks to a camera, a door or the network.
 
 mod data;
+mod evaluate;
 mod fit;
 mod inspect;
 mod model;
 mod nets;
+mod report;
 mod scratch;
 
 use std::process::ExitCode;
@@ -32,6 +34,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Train a small network from nothing.
     Scratch(scratch::Scratch),
+    /// Say what the network of a run is worth: figures, JSON, and one HTML page.
+    Evaluate(evaluate::Evaluate),
 }
 
 fn main() -> ExitCode {
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Inspect(inspect) => inspect::run(&inspect),
         Command::Scratch(scratch) => scratch::run(&scratch),
+        Command::Evaluate(evaluate) => evaluate::run(&evaluate),
     };
     done.unwrap_or_else(|error| {
         log::error!("{error:#}");

@@ -10,6 +10,7 @@ use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
 use crate::data::{Batches, Dataset, Reading, mix};
+use crate::evaluate;
 use crate::fit::{Ended, Fitter, Plan, Run};
 use crate::model::{Arch, Network};
 
@@ -64,6 +65,7 @@ pub(crate) fn run(arguments: &Scratch) -> anyhow::Result<ExitCode> {
         }
         Ended::Finished { best } => {
             log::info!("kept epoch {}: val accuracy {:.2} %", best.epoch, 100.0 * best.val_accuracy);
+            evaluate::report(&run, &set)?;
             Ok(ExitCode::SUCCESS)
         }
     }

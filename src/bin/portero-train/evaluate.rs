@@ -1,0 +1,67 @@
+//! `evaluate`: what the network of a run is worth, printed, as JSON and as one HTML page.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use crate::data::{Augment, Batches, Dataset};
+use crate::fit::{BEST, Epoch, HISTORY, Run, load_weights, write_json, write_whole};
+use crate::model::Network;
+use crate::report;
+
+/// The figures.
+const EVALUATION: &str = "evaluation.json";
+/// The page.
+const REPORT: &str = "report.html";
+
+/// Arguments of `evaluate`.
+#[derive(clap::Args)]
+pub(crate) struct Evaluate {
+    /// The folder of a run.
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Where the data lies now, if it was moved.
+    #[arg(long, value_name = "DATA")]
+    data: Option<PathBuf>,
+}
+
+/// Runs it.
+pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
+    let mut run = Run::load(&arguments.run)?;
+    if let Some(data) = &arguments.data {
+        run.reading.data.clone_from(data);
+    }
+    let set = Dataset::load(&run.reading, &run.arch.input())?;
+    if set.sha256 != run.data_sha256 || set.classes != run.classes {
+        anyhow::bail!(
+            "{} is not the data that the run was trained on (SHA-256 {}, then {}): the split would be another one, \
+             and test pictures may have been trained on",
+            run.reading.data.display(),
+            set.sha256,
+            run.data_sha256
+        );
+    }
+    report(&run, &set)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Evaluates the kept weights of `run` on `set`, prints the figures, and writes JSON and page into its folder.
+pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
+    let network = Network::fresh(run.arch, set.classes.len());
+    load_weights(&run.path(BEST), &network.vars)?;
+    let history = run.path(HISTORY);
+    let text = std::fs::read_to_string(&history).with_context(|| format!("cannot read {}", history.display()))?;
+    let history: Vec<Epoch> =
+        serde_json::from_str(&text).with_context(|| format!("cannot read {}", history.display()))?;
+    let batches = Batches::new(set, run.arch.input(), Augment::None.into(), run.reading.seed);
+    let evaluation = report::evaluate(&network, &batches, set)?;
+    write_json(&run.path(EVALUATION), &evaluation)?;
+    let page = report::page(run, set, &history, &evaluation);
+    write_whole(&run.path(REPORT), |partial| std::fs::write(partial, &page))?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(evaluation.to_text().as_bytes())?;
+    writeln!(out, "\n{}", run.path(REPORT).display())?;
+    Ok(())
+}

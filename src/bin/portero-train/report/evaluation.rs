@@ -1,0 +1,160 @@
+//! The figures of one network on one data set.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::curves::{self, Bin, Curves};
+use super::rates::{ClassRates, Rate, confusion, precision_recall_f1};
+use super::temperature::temperature;
+use crate::data::{Batches, Dataset, Part};
+use crate::fit::{FitError, Scored, score};
+use crate::model::Network;
+
+/// What is reported, and kept as `evaluation.json`.
+#[derive(Serialize)]
+pub(crate) struct Evaluation {
+    /// The part it comes from: `test`, or `val` where there is no other.
+    pub(super) part: &'static str,
+    pub(super) pictures: usize,
+    pub(super) accuracy: Rate,
+    pub(super) balanced_accuracy: Rate,
+    pub(super) macro_f1: f64,
+    /// Mean cross-entropy before and after temperature scaling.
+    pub(super) loss: [f64; 2],
+    /// Chosen on val.
+    pub(super) temperature: f64,
+    /// Expected calibration error before and after temperature scaling.
+    pub(super) calibration_error: [f64; 2],
+    pub(super) reliability: [Vec<Bin>; 2],
+    pub(super) classes: Vec<ClassRates>,
+    /// True class by row, answer by column.
+    pub(super) confusion: Vec<Vec<usize>>,
+    pub(super) curves: Vec<Option<Curves>>,
+    /// Every picture, wrong ones first, the surest of them before the others; then right ones, the least sure first.
+    pub(super) predictions: Vec<Predicted>,
+}
+
+/// What was said of one picture.
+#[derive(Serialize)]
+pub(super) struct Predicted {
+    /// Index into the data set's samples.
+    #[serde(skip)]
+    pub(super) sample: usize,
+    pub(super) name: String,
+    pub(super) truth: usize,
+    pub(super) answer: usize,
+    /// Of the answer, after temperature scaling.
+    pub(super) probability: f32,
+}
+
+/// Runs the network over val and test.
+///
+/// # Errors
+/// When a picture cannot be made into an input.
+pub(crate) fn evaluate(network: &Network, batches: &Batches<'_>, set: &Dataset) -> Result<Evaluation, FitError> {
+    let val = score(network, batches, &set.part(Part::Val))?;
+    let temperature = temperature(&val);
+    let test = set.part(Part::Test);
+    if test.is_empty() {
+        return Ok(figures(set, Part::Val, &set.part(Part::Val), &val, temperature));
+    }
+    Ok(figures(set, Part::Test, &test, &score(network, batches, &test)?, temperature))
+}
+
+fn figures(set: &Dataset, part: Part, indices: &[usize], scored: &Scored, temperature: f64) -> Evaluation {
+    let answers = scored.answers();
+    let confusion = confusion(set.classes.len(), &scored.truth, &answers);
+    let [raw, scaled] = [1.0, temperature].map(|t| scored.probabilities(t));
+    let [(bins_raw, ece_raw), (bins, ece)] = [&raw, &scaled].map(|p| curves::reliability(p, &scored.truth));
+    let of_class = |class: usize| -> Vec<(f32, bool)> {
+        scaled.iter().zip(&scored.truth).map(|(row, truth)| (row[class], *truth == class)).collect()
+    };
+    let curves: Vec<_> = (0..set.classes.len()).map(|class| curves::curves(&of_class(class))).collect();
+    let class_rates = |(class, name): (usize, &String)| {
+        let (precision, recall, f1) = precision_recall_f1(&confusion, class);
+        ClassRates {
+            name: name.clone(),
+            support: confusion[class].iter().sum(),
+            precision,
+            recall,
+            f1,
+            roc_auc: curves[class].as_ref().map(|c| c.roc_auc),
+            average_precision: curves[class].as_ref().map(|c| c.average_precision),
+        }
+    };
+    let classes: Vec<ClassRates> = set.classes.iter().enumerate().map(class_rates).collect();
+    let recalls: Vec<Rate> = classes.iter().filter(|c| c.support > 0).map(|c| c.recall).collect();
+    let right = answers.iter().zip(&scored.truth).filter(|(a, t)| a == t).count();
+    let mut predictions: Vec<Predicted> = indices
+        .iter()
+        .enumerate()
+        .map(|(i, &sample)| Predicted {
+            sample,
+            name: set.samples[sample].name.clone(),
+            truth: scored.truth[i],
+            answer: answers[i],
+            probability: scaled[i][answers[i]],
+        })
+        .collect();
+    predictions.sort_by(|a, b| match (a.is_wrong(), b.is_wrong()) {
+        (true, true) => b.probability.total_cmp(&a.probability),
+        (false, false) => a.probability.total_cmp(&b.probability),
+        (a, b) => b.cmp(&a),
+    });
+    Evaluation {
+        part: part.as_str(),
+        pictures: indices.len(),
+        accuracy: Rate::of(right, indices.len()),
+        balanced_accuracy: Rate::mean(&recalls),
+        macro_f1: classes.iter().map(|c| c.f1).sum::<f64>() / classes.len() as f64,
+        loss: [scored.loss(), scored.loss_at(temperature)],
+        temperature,
+        calibration_error: [ece_raw, ece],
+        reliability: [bins_raw, bins],
+        classes,
+        confusion,
+        curves,
+        predictions,
+    }
+}
+
+impl Predicted {
+    pub(super) fn is_wrong(&self) -> bool {
+        self.truth != self.answer
+    }
+}
+
+impl Evaluation {
+    /// The figures as a table.
+    pub(crate) fn to_text(&self) -> String {
+        let mut text = String::new();
+        let wide = self.classes.iter().map(|c| c.name.chars().count()).max().unwrap_or(0).max(5);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{} pictures of {}", self.pictures, self.part);
+        let _ = writeln!(text, "accuracy           {}", self.accuracy.percent());
+        let _ = writeln!(text, "balanced accuracy  {}", self.balanced_accuracy.percent());
+        let _ = writeln!(text, "macro F1           {:.2} %", 100.0 * self.macro_f1);
+        let [before, after] = self.calibration_error;
+        let _ = writeln!(
+            text,
+            "calibration error  {:.2} %, {:.2} % at the temperature {:.3} that val chose\n",
+            100.0 * before,
+            100.0 * after,
+            self.temperature
+        );
+        let _ = writeln!(text, "{:wide$}  {:>24}  {:>24}  {:>6}  {:>6}", "class", "precision", "recall", "F1", "n");
+        for class in &self.classes {
+            let _ = writeln!(
+                text,
+                "{:wide$}  {:>24}  {:>24}  {:>6.1}  {:>6}",
+                class.name,
+                class.precision.percent(),
+                class.recall.percent(),
+                100.0 * class.f1,
+                class.support
+            );
+        }
+        text
+    }
+}
