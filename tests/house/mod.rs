@@ -26,19 +26,24 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// The companion binary: it is built apart, with libtorch.
+const TRAINER: &str = "bin/portero-train/";
+
 /// Each foreign crate with the paths that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("nokhwa", &["capture/v4l2"]),
     ("v4l", &["capture/v4l2"]),
-    ("tract_onnx", &["infer/"]),
+    ("tract_onnx", &["infer/", "bin/portero-train/export/"]),
     ("rusqlite", &["store/"]),
     ("rumqttc", &["notify/"]),
     ("rustls", &["notify/"]),
-    ("toml", &["config/", "infer/manifest.rs"]),
-    ("clap", &["cli/", "main.rs"]),
-    ("anyhow", &["cli/", "main.rs"]),
+    ("toml", &["config/", "infer/manifest.rs", "bin/portero-train/export/manifest.rs"]),
+    ("clap", &["cli/", "main.rs", TRAINER]),
+    ("anyhow", &["cli/", "main.rs", TRAINER]),
     ("sd_notify", &["daemon/"]),
-    ("signal_hook", &["daemon/"]),
+    ("signal_hook", &["daemon/", TRAINER]),
+    ("tch", &[TRAINER]),
+    ("rayon", &[TRAINER]),
 ];
 
 /// Calls that only these paths may make.
@@ -46,7 +51,7 @@ const CALLS: &[(&str, &[&str])] = &[
     ("thread::Builder", &["daemon/crew.rs"]),
     ("Builder::new().name(", &["daemon/crew.rs"]),
     ("clock_gettime(", &["clock.rs"]),
-    ("derive(Serialize", &["notify/", "cli/"]),
+    ("derive(Serialize", &["notify/", "cli/", TRAINER]),
     ("process::exit(", &[]),
 ];
 

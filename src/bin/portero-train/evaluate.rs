@@ -8,13 +8,16 @@ use anyhow::Context;
 
 use crate::data::{Augment, Batches, Dataset};
 use crate::fit::{BEST, Epoch, HISTORY, Run, load_weights, write_json, write_whole};
-use crate::model::Network;
-use crate::report;
+use crate::model::{Design, Model, Network};
+use crate::{report, train, weights};
 
 /// The figures.
 const EVALUATION: &str = "evaluation.json";
 /// The page.
 const REPORT: &str = "report.html";
+
+/// The kept weights with all that `export` needs to know; of a photo network only.
+pub(crate) const MODEL: &str = "model.safetensors";
 
 /// Arguments of `evaluate`.
 #[derive(clap::Args)]
@@ -33,7 +36,7 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     if let Some(data) = &arguments.data {
         run.reading.data.clone_from(data);
     }
-    let set = Dataset::load(&run.reading, &run.arch.input())?;
+    let set = Dataset::load(&run.reading, &run.design.input())?;
     if set.sha256 != run.data_sha256 || set.classes != run.classes {
         anyhow::bail!(
             "{} is not the data that the run was trained on (SHA-256 {}, then {}): the split would be another one, \
@@ -49,15 +52,22 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
 
 /// Evaluates the kept weights of `run` on `set`, prints the figures, and writes JSON and page into its folder.
 pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
-    let network = Network::fresh(run.arch, set.classes.len());
-    load_weights(&run.path(BEST), &network.vars)?;
+    let network = Network::fresh(&run.design, set.classes.len());
+    load_weights(&run.path(BEST), network.vars())?;
     let history = run.path(HISTORY);
-    let text = std::fs::read_to_string(&history).with_context(|| format!("cannot read {}", history.display()))?;
+    let text =
+        std::fs::read_to_string(&history).with_context(|| format!("cannot read {}", history.display()))?;
     let history: Vec<Epoch> =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", history.display()))?;
-    let batches = Batches::new(set, run.arch.input(), Augment::None.into(), run.reading.seed);
+    let batches = Batches::new(set, run.design.input(), Augment::None.into(), run.reading.seed);
     let evaluation = report::evaluate(&network, &batches, set)?;
     write_json(&run.path(EVALUATION), &evaluation)?;
+    if let Design::Photo(description) = &run.design {
+        let mut description = description.clone();
+        description.temperature = Some(evaluation.temperature as f32);
+        description.provenance = train::provenance(run, &description.provenance);
+        weights::save(&run.path(MODEL), network.vars(), &description)?;
+    }
     let page = report::page(run, set, &history, &evaluation);
     write_whole(&run.path(REPORT), |partial| std::fs::write(partial, &page))?;
     let mut out = std::io::stdout().lock();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use crate::data::{Dataset, Inspection, Reading};
-use crate::model::Arch;
+use crate::model::{Arch, Design};
 
 /// Arguments of `inspect`.
 #[derive(clap::Args)]
@@ -19,7 +19,7 @@ pub(crate) struct Inspect {
 /// Runs it.
 pub(crate) fn run(arguments: &Inspect) -> anyhow::Result<ExitCode> {
     // The smallest input: pictures are kept no larger than needed.
-    let set = Dataset::load(&arguments.reading, &Arch::SimpleCnn.input())?;
+    let set = Dataset::load(&arguments.reading, &Design::Small(Arch::SimpleCnn).input())?;
     let inspection = Inspection::of(&set);
     let mut out = std::io::stdout().lock();
     if arguments.json {

@@ -4,15 +4,19 @@
 //! (`scripts/fetch-libtorch`). It shares the daemon's preprocessing, so that a model meets at the door what it met
 //! in training. It never talks to a camera, a door or the network.
 
+mod base;
 mod data;
 mod evaluate;
+mod export;
 mod fit;
 mod inspect;
 mod model;
 mod nets;
 mod report;
-mod scratch;
+mod train;
+mod weights;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,7 +26,7 @@ const EXIT_USAGE: u8 = 64;
 
 /// Trains, fine-tunes, evaluates, quantises and exports the models that Portero runs.
 #[derive(Parser)]
-#[command(name = "portero-train", version, about, long_about = None)]
+#[command(name = "portero-train", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -32,10 +36,18 @@ struct Arguments {
 enum Command {
     /// Look a data set over: counts, sizes, unreadable files, near-duplicates across train, val and test.
     Inspect(inspect::Inspect),
+    /// Check pretrained weights and write them as a base for transfer and finetune.
+    Base(base::Base),
     /// Train a small network from nothing.
-    Scratch(scratch::Scratch),
+    Scratch(train::Scratch),
+    /// Train a new classifier on the frozen features of a base.
+    Transfer(train::Transfer),
+    /// Train the classifier and the last stages of a base.
+    Finetune(train::Finetune),
     /// Say what the network of a run is worth: figures, JSON, and one HTML page.
     Evaluate(evaluate::Evaluate),
+    /// Write the trained network as a model that the daemon runs, and say what that costs.
+    Export(export::Export),
 }
 
 fn main() -> ExitCode {
@@ -55,11 +67,21 @@ fn main() -> ExitCode {
         .init();
     let done = match arguments.command {
         Command::Inspect(inspect) => inspect::run(&inspect),
-        Command::Scratch(scratch) => scratch::run(&scratch),
+        Command::Base(base) => print(base.run()),
+        Command::Scratch(scratch) => train::scratch(&scratch),
+        Command::Transfer(transfer) => train::transfer(&transfer),
+        Command::Finetune(finetune) => train::finetune(&finetune),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
+        Command::Export(export) => print(export.run()),
     };
     done.unwrap_or_else(|error| {
         log::error!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Prints what a command has to say.
+fn print<E: std::error::Error + Send + Sync + 'static>(said: Result<String, E>) -> anyhow::Result<ExitCode> {
+    writeln!(std::io::stdout().lock(), "{}", said?)?;
+    Ok(ExitCode::SUCCESS)
 }

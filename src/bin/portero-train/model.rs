@@ -1,15 +1,19 @@
-//! What can be trained, by name: the architecture, its input and its tensors together.
+//! What can be trained: an architecture, its input and its tensors together.
 //!
 //! Pictures come in as `N x 3 x H x W` floats made by the daemon's own preprocessing, logits go out as
 //! `N x classes`.
 
+use std::path::Path;
+
 use portero::infer::{Channels, Input, Resize};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor, nn};
+use tch::nn::{self, ModuleT};
+use tch::{Device, Tensor, no_grad};
 
-use crate::nets::small;
+use crate::nets::{Eager, Net, NormMode, Walker, small};
+use crate::weights::{self, Description, WeightsError};
 
-/// The architectures.
+/// The small architectures, which are trained from nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Arch {
@@ -21,57 +25,217 @@ pub(crate) enum Arch {
     Lenet5,
 }
 
-impl Arch {
-    /// How pictures become its input: RGB, stretched, `x / 127.5 - 1`.
-    pub(crate) fn input(self) -> Input {
-        let side = match self {
-            Arch::SimpleCnn | Arch::Lenet5 => 28,
-        };
-        Input {
-            width: side,
-            height: side,
-            channels: Channels::Rgb,
-            resize: Resize::Stretch,
-            mean: [127.5; 3],
-            std: [127.5; 3],
+/// A network, with all that decides its tensors and its input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Design {
+    Small(Arch),
+    Photo(Description),
+}
+
+impl Design {
+    /// How pictures become its input. The small ones take RGB, stretched, `x / 127.5 - 1`.
+    pub(crate) fn input(&self) -> Input {
+        match self {
+            Design::Photo(description) => description.input(),
+            Design::Small(Arch::SimpleCnn | Arch::Lenet5) => Input {
+                width: 28,
+                height: 28,
+                channels: Channels::Rgb,
+                resize: Resize::Stretch,
+                mean: [127.5; 3],
+                std: [127.5; 3],
+            },
         }
     }
 }
 
-impl std::fmt::Display for Arch {
+impl std::fmt::Display for Design {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Arch::SimpleCnn => "simple-cnn",
-            Arch::Lenet5 => "lenet-5",
+            Design::Small(Arch::SimpleCnn) => "simple-cnn",
+            Design::Small(Arch::Lenet5) => "lenet-5",
+            Design::Photo(description) => description.arch.name(),
         })
     }
 }
 
+/// What the loop fits and what is scored.
+pub(crate) trait Model {
+    /// Its tensors.
+    fn vars(&self) -> &nn::VarStore;
+    /// Logits, `N x classes`. `train` switches dropout on.
+    fn forward(&self, input: &Tensor, train: bool) -> Tensor;
+    /// The factor to the learning rate of a tensor.
+    fn rate(&self, name: &str) -> f64;
+}
+
 /// An architecture with its weights.
 pub(crate) struct Network {
-    pub(crate) vars: nn::VarStore,
-    layers: Box<dyn nn::ModuleT>,
+    vars: nn::VarStore,
+    layers: Layers,
+    features_rate: f64,
+}
+
+enum Layers {
+    Small(Box<dyn ModuleT>),
+    /// With the number of stages, from the input on, that are not fitted.
+    Photo(Box<Net>, usize),
+}
+
+/// How much of a photo network is fitted beside its classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Unfreeze {
+    /// So many of the last stages; 0 leaves the classifier only.
+    #[serde(rename = "last")]
+    Last(usize),
+    #[serde(rename = "all")]
+    All,
+}
+
+impl std::str::FromStr for Unfreeze {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "all" => Ok(Self::All),
+            number => {
+                number.parse().map(Self::Last).map_err(|_| "a number of stages or `all` is needed".to_owned())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Unfreeze {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Last(stages) => write!(f, "{stages}"),
+            Self::All => f.write_str("all"),
+        }
+    }
 }
 
 impl Network {
     /// With fresh weights, drawn from torch's generator: seed that first.
-    pub(crate) fn fresh(arch: Arch, classes: usize) -> Self {
+    pub(crate) fn fresh(design: &Design, classes: usize) -> Self {
         let vars = nn::VarStore::new(Device::Cpu);
-        let classes = classes as i64;
-        let layers: Box<dyn nn::ModuleT> = match arch {
-            Arch::SimpleCnn => Box::new(small::simple_cnn(&vars.root(), classes)),
-            Arch::Lenet5 => Box::new(small::lenet5(&vars.root(), classes)),
+        let (root, classes) = (vars.root(), classes as i64);
+        let layers = match design {
+            Design::Small(Arch::SimpleCnn) => Layers::Small(Box::new(small::simple_cnn(&root, classes))),
+            Design::Small(Arch::Lenet5) => Layers::Small(Box::new(small::lenet5(&root, classes))),
+            Design::Photo(d) => Layers::Photo(Box::new(Net::new(&root, d.arch, d.padding, classes)), 0),
         };
-        Self { vars, layers }
+        Self { vars, layers, features_rate: 1.0 }
+    }
+
+    /// A photo network with the weights of `base`, but a last layer of its own where the number of classes differs or
+    /// `new_head` is set. What
+    /// is not named by `unfreeze` is frozen; what is, learns `features_rate` times as fast as the classifier.
+    ///
+    /// # Errors
+    /// [`WeightsError`] names the first tensors of the file that differ.
+    pub(crate) fn of_base(
+        base: &Path,
+        description: &Description,
+        classes: usize,
+        unfreeze: Unfreeze,
+        features_rate: f64,
+        new_head: bool,
+    ) -> Result<Self, WeightsError> {
+        let mut network = Self::fresh(&Design::Photo(description.clone()), classes);
+        network.features_rate = features_rate;
+        if let Layers::Photo(net, frozen) = &mut network.layers {
+            let last =
+                net.last_dense().map(|dense| [&dense.weight, &dense.bias].map(|t| (t, t.detach().copy())));
+            weights::copy_into(&network.vars, net, description.arch, &weights::read(base)?, base)?;
+            for (tensor, fresh) in last.into_iter().flatten().filter(|_| new_head) {
+                no_grad(|| tensor.shallow_clone().copy_(&fresh));
+            }
+            *frozen = match unfreeze {
+                Unfreeze::Last(stages) => net.stage_count().saturating_sub(stages),
+                Unfreeze::All => 0,
+            };
+            let prefixes: Vec<&String> = (0..*frozen).flat_map(|stage| net.stage_prefixes(stage)).collect();
+            for (name, tensor) in network.vars.variables() {
+                if prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+                    let _ = tensor.set_requires_grad(false);
+                }
+            }
+        }
+        Ok(network)
     }
 
     /// How many numbers are fitted.
     pub(crate) fn parameters(&self) -> usize {
-        self.vars.trainable_variables().iter().map(Tensor::numel).sum()
+        self.vars.variables().values().filter(|t| t.requires_grad()).map(Tensor::numel).sum()
     }
 
-    /// Logits, `N x classes`. `train` switches dropout on and lets norms follow the batch.
-    pub(crate) fn forward(&self, pictures: &Tensor, train: bool) -> Tensor {
-        self.layers.forward_t(pictures, train)
+    /// Whether tensor `name` belongs to a stage before the classifier.
+    fn is_feature(&self, name: &str) -> bool {
+        match &self.layers {
+            Layers::Small(_) => false,
+            Layers::Photo(net, _) => (0..net.stage_count()).any(|stage| {
+                net.stage_prefixes(stage).iter().any(|prefix| name.starts_with(prefix.as_str()))
+            }),
+        }
+    }
+
+    /// What the classifier sees of `pictures`, `N x channels`; nothing for a small network.
+    pub(crate) fn features(&self, pictures: &Tensor) -> Option<Tensor> {
+        let Layers::Photo(net, _) = &self.layers else { return None };
+        let mut mode = Eager::EVAL;
+        Some(no_grad(|| {
+            let map = net.walk_stages(&mut mode, pictures.shallow_clone(), 0..net.stage_count());
+            mode.average(&map)
+        }))
+    }
+}
+
+impl Model for Network {
+    fn vars(&self) -> &nn::VarStore {
+        &self.vars
+    }
+
+    fn forward(&self, pictures: &Tensor, train: bool) -> Tensor {
+        match &self.layers {
+            Layers::Small(layers) => layers.forward_t(pictures, train),
+            Layers::Photo(net, frozen) => {
+                let mut still = Eager::EVAL;
+                // Norms keep their statistics also where they are fitted: those of a folded base say nothing of the
+                // data, and would destroy it when they moved.
+                let mut mode = if train { Eager::training(NormMode::Frozen) } else { Eager::EVAL };
+                let map = no_grad(|| net.walk_stages(&mut still, pictures.shallow_clone(), 0..*frozen));
+                let map = net.walk_stages(&mut mode, map, *frozen..net.stage_count());
+                let features = mode.average(&map);
+                net.walk_head(&mut mode, features)
+            }
+        }
+    }
+
+    fn rate(&self, name: &str) -> f64 {
+        if self.is_feature(name) { self.features_rate } else { 1.0 }
+    }
+}
+
+/// The classifier of a photo network alone: its input is what [`Network::features`] gave.
+pub(crate) struct Head<'a>(pub(crate) &'a Network);
+
+impl Model for Head<'_> {
+    fn vars(&self) -> &nn::VarStore {
+        self.0.vars()
+    }
+
+    fn forward(&self, features: &Tensor, train: bool) -> Tensor {
+        match &self.0.layers {
+            Layers::Small(layers) => layers.forward_t(features, train),
+            Layers::Photo(net, _) => {
+                let mut mode = if train { Eager::training(NormMode::Frozen) } else { Eager::EVAL };
+                net.walk_head(&mut mode, features.shallow_clone())
+            }
+        }
+    }
+
+    fn rate(&self, name: &str) -> f64 {
+        self.0.rate(name)
     }
 }

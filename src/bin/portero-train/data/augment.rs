@@ -84,7 +84,12 @@ pub(super) struct Augmenter {
 impl Augmenter {
     pub(super) fn new(input: &Input) -> Self {
         let raw = Input { resize: input.resize, ..raw_input(input.width, input.height) };
-        Self { input: input.clone(), raw: Preprocessor::new(raw), normal: Preprocessor::new(input.clone()), scratch: vec![] }
+        Self {
+            input: input.clone(),
+            raw: Preprocessor::new(raw),
+            normal: Preprocessor::new(input.clone()),
+            scratch: vec![],
+        }
     }
 
     /// Lends the daemon's preprocessing.
@@ -254,7 +259,9 @@ fn filter(
             let value: f32 = kernel
                 .iter()
                 .enumerate()
-                .map(|(k, weight)| weight * from[line * step.1 + (i + k).saturating_sub(reach).min(along - 1) * step.0])
+                .map(|(k, weight)| {
+                    weight * from[line * step.1 + (i + k).saturating_sub(reach).min(along - 1) * step.0]
+                })
                 .sum();
             to[line * step.1 + i * step.0] = value / sum;
         }

@@ -31,7 +31,17 @@ pub(crate) fn class_weights(counts: &[usize]) -> Vec<f32> {
     counts.iter().map(|count| total as f32 / (counts.len() as f32 * (*count).max(1) as f32)).collect()
 }
 
-/// Makes batches of a data set.
+/// Where batches come from.
+pub(crate) trait Supply {
+    /// The samples of one epoch over `indices`, in the order in which they are to be met.
+    fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize>;
+    /// Inputs for training, varied by augmentation, and their classes. `draw` is the epoch.
+    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause>;
+    /// Inputs as the daemon would see them, and their classes.
+    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause>;
+}
+
+/// Makes batches of pictures, `N x 3 x H x W`, with their classes, `N`.
 pub(crate) struct Batches<'a> {
     set: &'a Dataset,
     input: Input,
@@ -44,8 +54,25 @@ impl<'a> Batches<'a> {
         Self { set, input, augmentation, seed }
     }
 
-    /// The samples of one epoch over `indices`, in the order in which they are to be met.
-    pub(crate) fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize> {
+    fn batch(
+        &self,
+        indices: &[usize],
+        fill: impl Fn(&mut Augmenter, usize, &mut [f32]) -> Result<(), Cause> + Sync,
+    ) -> Result<(Tensor, Tensor), Cause> {
+        let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
+        let size = (3 * width * height) as usize;
+        let mut planes = vec![0.0_f32; size * indices.len()];
+        planes.par_chunks_exact_mut(size).zip(indices).try_for_each_init(
+            || Augmenter::new(&self.input),
+            |augmenter, (planes, &i)| fill(augmenter, i, planes),
+        )?;
+        let pictures = Tensor::from_slice(&planes).view([-1, 3, height, width]);
+        Ok((pictures, self.set.truth(indices)))
+    }
+}
+
+impl Supply for Batches<'_> {
+    fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize> {
         let mut rng = fastrand::Rng::with_seed(mix(&[self.seed, 1, epoch]));
         let mut order = indices.to_vec();
         if balance == Balance::Sampling {
@@ -64,8 +91,7 @@ impl<'a> Batches<'a> {
         order
     }
 
-    /// Augmented pictures for training, `N x 3 x H x W`, with their classes, `N`. `draw` is the epoch.
-    pub(crate) fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause> {
+    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause> {
         let seed = |i: usize| mix(&[self.seed, 2, draw, i as u64]);
         self.batch(indices, |augmenter, i, planes| {
             let picture = &self.set.samples[i].picture;
@@ -73,26 +99,8 @@ impl<'a> Batches<'a> {
         })
     }
 
-    /// Pictures as the daemon would see them, `N x 3 x H x W`, with their classes, `N`.
-    pub(crate) fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause> {
+    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause> {
         self.batch(indices, |augmenter, i, planes| augmenter.plain(&self.set.samples[i].picture, planes))
-    }
-
-    fn batch(
-        &self,
-        indices: &[usize],
-        fill: impl Fn(&mut Augmenter, usize, &mut [f32]) -> Result<(), Cause> + Sync,
-    ) -> Result<(Tensor, Tensor), Cause> {
-        let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
-        let size = (3 * width * height) as usize;
-        let mut planes = vec![0.0_f32; size * indices.len()];
-        planes
-            .par_chunks_exact_mut(size)
-            .zip(indices)
-            .try_for_each_init(|| Augmenter::new(&self.input), |augmenter, (planes, &i)| fill(augmenter, i, planes))?;
-        let pictures = Tensor::from_slice(&planes).view([-1, 3, height, width]);
-        let classes: Vec<i64> = indices.iter().map(|&i| self.set.samples[i].class as i64).collect();
-        Ok((pictures, Tensor::from_slice(&classes)))
     }
 }
 

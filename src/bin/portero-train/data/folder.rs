@@ -20,7 +20,8 @@ struct Candidate {
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     let failed = |source| DataError::Read { path: folder.to_owned(), source };
     let entries = fs::read_dir(folder).map_err(failed)?;
-    let mut paths = entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let mut paths =
+        entries.map(|entry| entry.map(|e| e.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
     paths.retain(|path| !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")));
     paths.sort();
     Ok(paths)
@@ -109,7 +110,8 @@ fn read(candidate: &Candidate, root: &Path, input: &Input) -> Result<Read, Skipp
 pub(super) fn load(reading: &Reading, input: &Input) -> Result<Dataset, DataError> {
     let (classes, candidates) = candidates(reading)?;
     let results: Vec<_> = candidates.par_iter().map(|c| read(c, &reading.data, input)).collect();
-    let mut set = Dataset { classes, samples: Vec::new(), skipped: Vec::new(), sha256: String::new(), open: vec![] };
+    let mut set =
+        Dataset { classes, samples: Vec::new(), skipped: Vec::new(), sha256: String::new(), open: vec![] };
     let mut sha256 = Sha256::new();
     for result in results {
         match result {
@@ -142,7 +144,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 pub(super) fn refit(set: &mut Dataset, reading: &Reading, input: &Input) -> Result<(), DataError> {
     set.samples.par_iter_mut().filter(|s| s.part != Part::Train).try_for_each(|sample| {
         let path = reading.data.join(&sample.name);
-        let failed = |cause: picture::Cause| DataError::Read { path: path.clone(), source: std::io::Error::other(cause) };
+        let failed = |cause: picture::Cause| DataError::Read {
+            path: path.clone(),
+            source: std::io::Error::other(cause),
+        };
         let whole = if (sample.picture.width(), sample.picture.height()) == sample.size_px {
             sample.picture.clone()
         } else {

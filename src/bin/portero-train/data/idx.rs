@@ -12,9 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{DataError, Dataset, Part, Sample, folder, picture};
 
 /// The classes of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017); the files hold numbers only.
-const FASHION: [&str; 10] = [
-    "t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot",
-];
+const FASHION: [&str; 10] =
+    ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"];
 
 /// More than any such set has: a header that claims more is refused before memory is taken for it.
 const MAX_BYTES: u64 = 1 << 30;
@@ -78,7 +77,11 @@ fn parse<'a, const N: usize>(
     let expected = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     match expected {
         Some(expected) if expected == body.len() && expected > 0 => Ok((sizes, body)),
-        _ => Err(wrong("the number of bytes after the header", body.len().to_string(), format!("{sizes:?} of them"))),
+        _ => Err(wrong(
+            "the number of bytes after the header",
+            body.len().to_string(),
+            format!("{sizes:?} of them"),
+        )),
     }
 }
 
@@ -95,16 +98,30 @@ pub(super) fn load(files: &[Files], data: &Path) -> Result<Dataset, DataError> {
         if labels != count {
             let (found, expected) = (labels.to_string(), format!("{count}, as there are images"));
             let path = part.labels.clone();
-            return Err(DataError::Idx { path, what: "the number of labels", kind: "labels", found, expected });
+            return Err(DataError::Idx {
+                path,
+                what: "the number of labels",
+                kind: "labels",
+                found,
+                expected,
+            });
         }
         let stem = super::name_below(data, &part.images);
-        let made = pixels.par_chunks_exact(width * height).zip(classes).enumerate().map(|(i, (grey, class))| {
-            let rgb = grey.iter().flat_map(|g| [*g; 3]).collect();
-            let size_px = (width as u32, height as u32);
-            let picture = picture::frame(size_px.0, size_px.1, rgb)?;
-            let look = picture::Look::of(&picture)?;
-            Ok(Sample { name: format!("{stem}#{i}"), class: usize::from(*class), part: part.part, size_px, picture, look })
-        });
+        let made =
+            pixels.par_chunks_exact(width * height).zip(classes).enumerate().map(|(i, (grey, class))| {
+                let rgb = grey.iter().flat_map(|g| [*g; 3]).collect();
+                let size_px = (width as u32, height as u32);
+                let picture = picture::frame(size_px.0, size_px.1, rgb)?;
+                let look = picture::Look::of(&picture)?;
+                Ok(Sample {
+                    name: format!("{stem}#{i}"),
+                    class: usize::from(*class),
+                    part: part.part,
+                    size_px,
+                    picture,
+                    look,
+                })
+            });
         let made: Result<Vec<_>, picture::Cause> = made.collect();
         samples.extend(made.map_err(|cause| DataError::Read {
             path: part.images.clone(),

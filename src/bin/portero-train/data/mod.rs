@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use portero::domain::{BadName, Frame};
 use portero::infer::Input;
 
-pub(crate) use augment::{Augment, Augmentation};
-pub(crate) use batch::{Balance, Batches, class_weights};
+pub(crate) use augment::Augment;
+pub(crate) use batch::{Balance, Batches, Supply, class_weights};
 pub(crate) use inspect::Inspection;
+pub(crate) use picture::decode;
 pub(crate) use seed::mix;
 pub(crate) use split::{Grouping, Shares};
 
@@ -167,6 +168,12 @@ impl Dataset {
     /// The indices of the samples of one part.
     pub(crate) fn part(&self, part: Part) -> Vec<usize> {
         (0..self.samples.len()).filter(|&i| self.samples[i].part == part).collect()
+    }
+
+    /// The classes of `indices` as a tensor.
+    pub(crate) fn truth(&self, indices: &[usize]) -> tch::Tensor {
+        let classes: Vec<i64> = indices.iter().map(|&i| self.samples[i].class as i64).collect();
+        tch::Tensor::from_slice(&classes)
     }
 
     /// How many samples each class has in `part`.

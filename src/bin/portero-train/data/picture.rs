@@ -10,13 +10,13 @@ use std::io::Cursor;
 use super::Part;
 
 /// What a decoder or the preprocessor says.
-pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// No photo is larger; a picture that claims to be is refused before memory is taken for it.
 const MAX_SIDE_PX: u32 = 16_384;
 
 /// Decodes JPEG, PNG, WebP, BMP or PNM, whichever the bytes say.
-pub(super) fn decode(bytes: &[u8]) -> Result<Frame, Cause> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Frame, Cause> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let mut limits = image::Limits::default();
     limits.max_image_width = Some(MAX_SIDE_PX);

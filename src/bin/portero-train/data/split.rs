@@ -22,7 +22,11 @@ impl FromStr for Shares {
         match numbers.as_slice() {
             &[train, val, test] if train > 0 && val > 0 && [train, val, test].iter().all(|n| *n <= 100) => {
                 let sum = train + val + test;
-                if sum == 100 { Ok(Self([train, val, test])) } else { Err(format!("the sum is {sum}; it must be 100")) }
+                if sum == 100 {
+                    Ok(Self([train, val, test]))
+                } else {
+                    Err(format!("the sum is {sum}; it must be 100"))
+                }
             }
             _ => Err("three whole percentages are needed, like 70,15,15; the first two above 0".to_owned()),
         }
@@ -82,12 +86,18 @@ fn deal(set: &mut Dataset, open: &[usize], shares: [u32; 3], reading: &Reading) 
 
     let mut totals = vec![0.0; set.classes.len()];
     open.iter().for_each(|&i| totals[set.samples[i].class] += 1.0);
-    let mut lacking = shares.map(|share| totals.iter().map(|n| n * f64::from(share) / 100.0).collect::<Vec<f64>>());
+    let mut lacking =
+        shares.map(|share| totals.iter().map(|n| n * f64::from(share) / 100.0).collect::<Vec<f64>>());
     for group in groups {
         let need = |part: &usize| -> f64 {
-            group.iter().map(|&i| set.samples[i].class).map(|class| lacking[*part][class] / totals[class]).sum()
+            group
+                .iter()
+                .map(|&i| set.samples[i].class)
+                .map(|class| lacking[*part][class] / totals[class])
+                .sum()
         };
-        let best = (0..3).filter(|&p| shares[p] > 0).max_by(|a, b| need(a).total_cmp(&need(b)).then(b.cmp(a)));
+        let best =
+            (0..3).filter(|&p| shares[p] > 0).max_by(|a, b| need(a).total_cmp(&need(b)).then(b.cmp(a)));
         let part = best.unwrap_or(0);
         for i in group {
             lacking[part][set.samples[i].class] -= 1.0;

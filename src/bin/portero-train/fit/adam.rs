@@ -84,7 +84,10 @@ impl Adam {
     /// The moments by name, for a checkpoint; they share their memory with the optimiser.
     pub(crate) fn moments(&self) -> Vec<(String, Tensor)> {
         let both = |p: &Parameter| {
-            [(format!("mean.{}", p.name), p.mean.shallow_clone()), (format!("square.{}", p.name), p.square.shallow_clone())]
+            [
+                (format!("mean.{}", p.name), p.mean.shallow_clone()),
+                (format!("square.{}", p.name), p.square.shallow_clone()),
+            ]
         };
         self.parameters.iter().flat_map(both).collect()
     }
@@ -102,7 +105,10 @@ mod tests {
         tch::manual_seed(3);
         let vars = nn::VarStore::new(Device::Cpu);
         let layer = nn::linear(vars.root(), 4, 2, Default::default());
-        let (x, y) = (Tensor::randn([32, 4], (Kind::Float, Device::Cpu)), Tensor::randn([32, 2], (Kind::Float, Device::Cpu)));
+        let (x, y) = (
+            Tensor::randn([32, 4], (Kind::Float, Device::Cpu)),
+            Tensor::randn([32, 2], (Kind::Float, Device::Cpu)),
+        );
         let mut step = step(&vars);
         for _ in 0..20 {
             step(&(x.apply(&layer) - &y).square().mean(Kind::Float));
@@ -122,7 +128,8 @@ mod tests {
                 Box::new(move |loss| optimiser.backward_step(loss))
             });
             let ours = fit(|vars| {
-                let tensors = vars.variables().into_iter().map(|(name, tensor)| (name, tensor, 1.0)).collect();
+                let tensors =
+                    vars.variables().into_iter().map(|(name, tensor)| (name, tensor, 1.0)).collect();
                 let mut optimiser = Adam::new(tensors, decay, weight_decay);
                 Box::new(move |loss| optimiser.step(loss, 0.01))
             });

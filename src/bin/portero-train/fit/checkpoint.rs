@@ -37,7 +37,8 @@ fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), FitErr
 
 /// Saves the weights alone, with torchvision's names where the network has them.
 pub(super) fn save_weights(path: &Path, vars: &nn::VarStore) -> Result<(), FitError> {
-    let tensors: Vec<_> = vars.variables().into_iter().map(|(name, t)| (name, t.detach().contiguous())).collect();
+    let tensors: Vec<_> =
+        vars.variables().into_iter().map(|(name, t)| (name, t.detach().contiguous())).collect();
     write_tensors(path, &tensors)
 }
 
@@ -58,7 +59,9 @@ pub(super) fn save(
     tensors.extend(vars.variables().into_iter().map(|entry| named("model", entry)));
     tensors.extend(adam.moments().into_iter().map(|entry| named("adam", entry)));
     if let Some(average) = average {
-        tensors.extend(average.tensors.iter().map(|(name, t)| named("average", (name.clone(), t.shallow_clone()))));
+        tensors.extend(
+            average.tensors.iter().map(|(name, t)| named("average", (name.clone(), t.shallow_clone()))),
+        );
     }
     write_tensors(path, &tensors)
 }
@@ -79,7 +82,9 @@ fn restore(
     for (name, mut tensor) in into {
         match file.get(&format!("{prefix}{name}")) {
             Some(saved) if saved.size() == tensor.size() => no_grad(|| tensor.copy_(saved)),
-            Some(saved) => wrong.push(format!("{name} is {:?} there, {:?} here", saved.size(), tensor.size())),
+            Some(saved) => {
+                wrong.push(format!("{name} is {:?} there, {:?} here", saved.size(), tensor.size()))
+            }
             None => wrong.push(format!("{name} is missing")),
         }
     }
@@ -103,7 +108,12 @@ pub(super) fn load(
     restore(path, &file, "model.", vars.variables())?;
     restore(path, &file, "adam.", adam.moments())?;
     if let Some(average) = average {
-        restore(path, &file, "average.", average.tensors.iter().map(|(n, t)| (n.clone(), t.shallow_clone())))?;
+        restore(
+            path,
+            &file,
+            "average.",
+            average.tensors.iter().map(|(n, t)| (n.clone(), t.shallow_clone())),
+        )?;
     }
     let bytes = file.get("state").and_then(|state| Vec::<u8>::try_from(state).ok()).unwrap_or_default();
     let state: State = serde_json::from_slice(&bytes)

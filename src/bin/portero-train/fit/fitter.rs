@@ -10,8 +10,8 @@ use super::average::Average;
 use super::checkpoint::{self, State};
 use super::run::LAST;
 use super::{BEST, Epoch, FitError, HISTORY, Plan, Progress, Run, score, write_json};
-use crate::data::{Balance, Batches, Dataset, Part, class_weights, mix};
-use crate::model::Network;
+use crate::data::{Balance, Dataset, Part, Supply, class_weights, mix};
+use crate::model::Model;
 
 /// How a run ended.
 #[derive(Debug, PartialEq)]
@@ -24,9 +24,9 @@ pub(crate) enum Ended {
 
 /// Fits one network to one data set.
 pub(crate) struct Fitter<'a> {
-    pub(crate) network: &'a Network,
+    pub(crate) model: &'a dyn Model,
     pub(crate) set: &'a Dataset,
-    pub(crate) batches: &'a Batches<'a>,
+    pub(crate) supply: &'a dyn Supply,
     pub(crate) run: &'a Run,
     /// Set from outside (Ctrl-C) to stop after the step under way.
     pub(crate) stop: &'a AtomicBool,
@@ -69,9 +69,10 @@ impl Fitter<'_> {
 
     fn begin(&self, resume: bool) -> Result<Work, FitError> {
         let plan = self.plan();
-        let vars = &self.network.vars;
+        let vars = self.model.vars();
         let fitted = vars.variables().into_iter().filter(|(_, tensor)| tensor.requires_grad());
-        let tensors = fitted.map(|(name, tensor)| (name, tensor, 1.0)).collect();
+        let fitted = fitted.map(|(name, tensor)| (self.model.rate(&name), name, tensor));
+        let tensors = fitted.map(|(rate, name, tensor)| (name, tensor, rate)).collect();
         let mut adam = Adam::new(tensors, plan.optimizer, plan.weight_decay);
         let mut average = plan.ema.map(|decay| Average::new(vars, decay));
         let state = if resume {
@@ -88,7 +89,7 @@ impl Fitter<'_> {
     }
 
     fn order(&self, train: &[usize], epoch: usize) -> Vec<usize> {
-        self.batches.order(train, self.plan().balance, epoch as u64)
+        self.supply.order(train, self.plan().balance, epoch as u64)
     }
 
     /// The batches of an epoch. A last one of a single picture is left out: a batch norm cannot learn from it.
@@ -116,11 +117,11 @@ impl Fitter<'_> {
         let plan = self.plan();
         let begun = SystemClock.now();
         let (epoch, step) = (work.state.epoch, work.state.step);
-        let (pictures, classes) = self.batches.training(chunk, epoch as u64).map_err(FitError::Batch)?;
+        let (pictures, classes) = self.supply.training(chunk, epoch as u64).map_err(FitError::Batch)?;
         let loaded = SystemClock.now();
         // Dropout draws from torch's generator: seeded for each step, it does not matter where a run was resumed.
         tch::manual_seed(mix(&[self.run.reading.seed, 3, epoch as u64, step as u64]) as i64);
-        let logits = self.network.forward(&pictures, true);
+        let logits = self.model.forward(&pictures, true);
         let loss =
             logits.cross_entropy_loss(&classes, work.weights.as_ref(), Reduction::Mean, -100, plan.smoothing);
         let rate = plan.learning_rate(epoch * work.steps + step, work.steps);
@@ -128,7 +129,7 @@ impl Fitter<'_> {
         self.finite(value, work, rate)?;
         work.adam.step(&loss, rate);
         if let Some(average) = &mut work.average {
-            average.follow(&self.network.vars, work.adam.steps);
+            average.follow(self.model.vars(), work.adam.steps);
         }
         let right = logits.argmax(-1, false).eq_tensor(&classes).sum(tch::Kind::Float).double_value(&[]);
         let state = &mut work.state;
@@ -157,7 +158,9 @@ impl Fitter<'_> {
             return Ok(());
         }
         let kept = match work.state.history.last() {
-            Some(last) => format!("{} holds the state after epoch {}", self.run.path(LAST).display(), last.epoch),
+            Some(last) => {
+                format!("{} holds the state after epoch {}", self.run.path(LAST).display(), last.epoch)
+            }
             None => "no epoch was completed, so there is no checkpoint".to_owned(),
         };
         let (epoch, step) = (work.state.epoch + 1, work.state.step + 1);
@@ -166,12 +169,12 @@ impl Fitter<'_> {
 
     /// After the last step of an epoch: looks at val, keeps the best weights, saves where the run stands.
     fn close(&self, work: &mut Work) -> Result<(), FitError> {
-        let vars = &self.network.vars;
+        let vars = self.model.vars();
         let rate = self.plan().learning_rate(work.state.epoch * work.steps + work.state.step - 1, work.steps);
         if let Some(average) = &mut work.average {
             average.exchange(vars);
         }
-        let val = score(self.network, self.batches, &work.val)?;
+        let val = score(self.model, self.supply, &work.val)?;
         let (val_accuracy, val_balanced_accuracy) = val.accuracies();
         let val_loss = val.loss();
         self.finite(val_loss, work, rate)?;
@@ -222,7 +225,7 @@ impl Fitter<'_> {
 
     fn save(&self, work: &Work) -> Result<(), FitError> {
         let path = self.run.path(LAST);
-        checkpoint::save(&path, &self.network.vars, &work.adam, work.average.as_ref(), &work.state)
+        checkpoint::save(&path, self.model.vars(), &work.adam, work.average.as_ref(), &work.state)
     }
 
     fn out_of_patience(&self, state: &State) -> bool {

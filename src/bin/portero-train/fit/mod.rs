@@ -5,6 +5,7 @@
 
 mod adam;
 mod average;
+mod cache;
 mod checkpoint;
 mod files;
 mod fitter;
@@ -15,12 +16,13 @@ mod scoring;
 
 use std::path::PathBuf;
 
+pub(crate) use cache::Features;
 pub(crate) use checkpoint::load_weights;
 pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
 pub(crate) use plan::Plan;
 pub(crate) use progress::Progress;
-pub(crate) use run::{BEST, HISTORY, Run};
+pub(crate) use run::{BEST, HISTORY, Regime, Run};
 pub(crate) use scoring::{Scored, score};
 
 /// Where an epoch's figures are kept, and what `history.json` holds.

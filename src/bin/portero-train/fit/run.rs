@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{FitError, Plan, write_json, write_whole};
-use crate::data::{Dataset, Part, Reading};
-use crate::model::Arch;
+use crate::data::{Dataset, Reading};
+use crate::model::{Design, Unfreeze};
 
 /// What a run was begun with.
 const RUN: &str = "run.json";
@@ -20,6 +20,36 @@ pub(crate) const BEST: &str = "best.safetensors";
 /// Where an interrupted run goes on.
 pub(super) const LAST: &str = "last.safetensors";
 
+/// What the weights begin as, and which of them are fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Regime {
+    /// Random weights; all are fitted.
+    Scratch,
+    /// The features of a base, computed once per picture and augmentation draw; only the classifier is fitted.
+    Transfer { base: PathBuf, sha256: String, draws: u64 },
+    /// A base; its classifier and last stages are fitted.
+    Finetune { base: PathBuf, sha256: String, unfreeze: Unfreeze, features_rate: f64 },
+}
+
+impl Regime {
+    /// What the weights began as, in words.
+    pub(crate) fn origin(&self) -> String {
+        match self {
+            Self::Scratch => "trained from nothing".to_owned(),
+            Self::Transfer { base, draws, .. } => {
+                format!(
+                    "a classifier on the frozen features of {}, {draws} draws of each picture",
+                    base.display()
+                )
+            }
+            Self::Finetune { base, unfreeze, .. } => {
+                format!("fine-tuned from {}, {unfreeze} of its last stages", base.display())
+            }
+        }
+    }
+}
+
 /// What a run was begun with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Run {
@@ -29,8 +59,8 @@ pub(crate) struct Run {
     pub(crate) version: String,
     /// The command line.
     pub(crate) command: Vec<String>,
-    pub(crate) regime: String,
-    pub(crate) arch: Arch,
+    pub(crate) regime: Regime,
+    pub(crate) design: Design,
     pub(crate) classes: Vec<String>,
     pub(crate) data_sha256: String,
     pub(crate) reading: Reading,
@@ -41,13 +71,20 @@ pub(crate) struct Run {
 
 impl Run {
     /// A run that begins now.
-    pub(crate) fn new(folder: &Path, regime: &str, arch: Arch, set: &Dataset, reading: &Reading, plan: &Plan) -> Self {
+    pub(crate) fn new(
+        folder: &Path,
+        regime: Regime,
+        design: Design,
+        set: &Dataset,
+        reading: &Reading,
+        plan: &Plan,
+    ) -> Self {
         Self {
             folder: folder.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             command: std::env::args().collect(),
-            regime: regime.to_owned(),
-            arch,
+            regime,
+            design,
             classes: set.classes.clone(),
             data_sha256: set.sha256.clone(),
             reading: reading.clone(),
@@ -76,9 +113,10 @@ impl Run {
         fs::create_dir_all(&self.folder)
             .map_err(|source| FitError::Save { path: self.folder.clone(), source })?;
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let rows = set.samples.iter().map(|s| {
-            format!("{},{},{}\n", quoted(&s.name), quoted(&set.classes[s.class]), s.part.as_str())
-        });
+        let rows = set
+            .samples
+            .iter()
+            .map(|s| format!("{},{},{}\n", quoted(&s.name), quoted(&set.classes[s.class]), s.part.as_str()));
         let table: String = std::iter::once("file,class,part\n".to_owned()).chain(rows).collect();
         write_whole(&self.path(SPLIT), |partial| fs::write(partial, &table))?;
         write_json(&self.path(RUN), self)
@@ -98,12 +136,13 @@ impl Run {
     fn compare(&self, began: &Self) -> Result<(), FitError> {
         let tree = |run: &Self| serde_json::to_value(run).unwrap_or_default();
         let (ours, theirs) = (tree(self), tree(began));
-        for key in ["regime", "arch", "classes", "data_sha256", "reading", "plan", "threads"] {
+        for key in ["regime", "design", "classes", "data_sha256", "reading", "plan", "threads"] {
             let (here, there) = (&ours[key], &theirs[key]);
             if here == there {
                 continue;
             }
-            let inner = here.as_object().and_then(|o| o.keys().find(|k| here[k.as_str()] != there[k.as_str()]));
+            let inner =
+                here.as_object().and_then(|o| o.keys().find(|k| here[k.as_str()] != there[k.as_str()]));
             let (name, here, there) = match inner {
                 Some(inner) => (format!("{key}.{inner}"), &here[inner.as_str()], &there[inner.as_str()]),
                 None => (key.to_owned(), here, there),
@@ -112,10 +151,5 @@ impl Run {
             return Err(FitError::Differs { path: self.folder.clone(), key: name, began, found });
         }
         Ok(())
-    }
-
-    /// Which parts the data has.
-    pub(crate) fn reported_part(set: &Dataset) -> Part {
-        if set.samples.iter().any(|s| s.part == Part::Test) { Part::Test } else { Part::Val }
     }
 }

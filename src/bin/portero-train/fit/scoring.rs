@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor, no_grad};
 
 use super::FitError;
-use crate::data::Batches;
-use crate::model::Network;
+use crate::data::Supply;
+use crate::model::Model;
 
 /// Pictures per forward pass.
 const BATCH: usize = 128;
@@ -17,13 +17,13 @@ pub(crate) struct Scored {
     pub(crate) truth: Vec<usize>,
 }
 
-/// Runs the network over the samples `indices`, as the daemon would see them.
-pub(crate) fn score(network: &Network, batches: &Batches<'_>, indices: &[usize]) -> Result<Scored, FitError> {
+/// Runs the model over the samples `indices`, as the daemon would see them.
+pub(crate) fn score(model: &dyn Model, supply: &dyn Supply, indices: &[usize]) -> Result<Scored, FitError> {
     let mut logits = Vec::new();
     let mut truth = Vec::new();
     for chunk in indices.chunks(BATCH) {
-        let (pictures, classes) = batches.plain(chunk).map_err(FitError::Batch)?;
-        logits.push(no_grad(|| network.forward(&pictures, false)));
+        let (pictures, classes) = supply.plain(chunk).map_err(FitError::Batch)?;
+        logits.push(no_grad(|| model.forward(&pictures, false)));
         truth.extend(Vec::<i64>::try_from(&classes).unwrap_or_default().into_iter().map(|c| c as usize));
     }
     Ok(Scored { logits: Tensor::cat(&logits, 0), truth })
@@ -64,7 +64,8 @@ impl Scored {
             right[*truth] += f64::from(u8::from(answer == truth));
         }
         let accuracy = right.iter().sum::<f64>() / all.iter().sum::<f64>().max(1.0);
-        let present: Vec<f64> = right.iter().zip(&all).filter(|(_, n)| **n > 0.0).map(|(r, n)| r / n).collect();
+        let present: Vec<f64> =
+            right.iter().zip(&all).filter(|(_, n)| **n > 0.0).map(|(r, n)| r / n).collect();
         (accuracy, present.iter().sum::<f64>() / present.len().max(1) as f64)
     }
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use super::curves::{self, Bin, Curves};
 use super::rates::{ClassRates, Rate, confusion, precision_recall_f1};
 use super::temperature::temperature;
-use crate::data::{Batches, Dataset, Part};
+use crate::data::{Dataset, Part, Supply};
 use crate::fit::{FitError, Scored, score};
-use crate::model::Network;
+use crate::model::Model;
 
 /// What is reported, and kept as `evaluation.json`.
 #[derive(Serialize)]
@@ -23,7 +23,7 @@ pub(crate) struct Evaluation {
     /// Mean cross-entropy before and after temperature scaling.
     pub(super) loss: [f64; 2],
     /// Chosen on val.
-    pub(super) temperature: f64,
+    pub(crate) temperature: f64,
     /// Expected calibration error before and after temperature scaling.
     pub(super) calibration_error: [f64; 2],
     pub(super) reliability: [Vec<Bin>; 2],
@@ -52,14 +52,18 @@ pub(super) struct Predicted {
 ///
 /// # Errors
 /// When a picture cannot be made into an input.
-pub(crate) fn evaluate(network: &Network, batches: &Batches<'_>, set: &Dataset) -> Result<Evaluation, FitError> {
-    let val = score(network, batches, &set.part(Part::Val))?;
+pub(crate) fn evaluate(
+    model: &dyn Model,
+    supply: &dyn Supply,
+    set: &Dataset,
+) -> Result<Evaluation, FitError> {
+    let val = score(model, supply, &set.part(Part::Val))?;
     let temperature = temperature(&val);
     let test = set.part(Part::Test);
     if test.is_empty() {
         return Ok(figures(set, Part::Val, &set.part(Part::Val), &val, temperature));
     }
-    Ok(figures(set, Part::Test, &test, &score(network, batches, &test)?, temperature))
+    Ok(figures(set, Part::Test, &test, &score(model, supply, &test)?, temperature))
 }
 
 fn figures(set: &Dataset, part: Part, indices: &[usize], scored: &Scored, temperature: f64) -> Evaluation {
@@ -143,7 +147,11 @@ impl Evaluation {
             100.0 * after,
             self.temperature
         );
-        let _ = writeln!(text, "{:wide$}  {:>24}  {:>24}  {:>6}  {:>6}", "class", "precision", "recall", "F1", "n");
+        let _ = writeln!(
+            text,
+            "{:wide$}  {:>24}  {:>24}  {:>6}  {:>6}",
+            "class", "precision", "recall", "F1", "n"
+        );
         for class in &self.classes {
             let _ = writeln!(
                 text,

@@ -10,5 +10,5 @@ mod page;
 mod rates;
 mod temperature;
 
-pub(crate) use evaluation::{Evaluation, evaluate};
+pub(crate) use evaluation::evaluate;
 pub(crate) use page::page;

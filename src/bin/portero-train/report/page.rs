@@ -21,19 +21,19 @@ const JPEG_QUALITY: u8 = 82;
 /// Writes the page.
 pub(crate) fn page(run: &Run, set: &Dataset, history: &[Epoch], evaluation: &Evaluation) -> String {
     let mut html = String::with_capacity(1 << 20);
-    let title = format!("{} on {}", run.arch, run.reading.data.display());
+    let title = format!("{} on {}", run.design, run.reading.data.display());
     let title = escape(&title);
     // Writing to a String cannot fail.
     let _ = write!(
         html,
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
          content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head><body><main>\
-         <h1>{title}</h1><p class=\"faint\">{} classes, reported on {} pictures of the {} part; trained from \
-         {}, seed {}. Intervals are of 95 %.</p>",
+         <h1>{title}</h1><p class=\"faint\">{} classes, reported on {} pictures of the {} part; {}; seed {}. \
+         Intervals are of 95 %.</p>",
         set.classes.len(),
         evaluation.pictures,
         evaluation.part,
-        if run.regime == "scratch" { "nothing" } else { &run.regime },
+        escape(&run.regime.origin()),
         run.reading.seed
     );
     tiles(&mut html, evaluation);
@@ -65,12 +65,17 @@ fn percent(value: f64) -> String {
 }
 
 fn tiles(html: &mut String, evaluation: &Evaluation) {
-    let interval = |rate: super::rates::Rate| format!("{:.1} to {:.1} %", 100.0 * rate.low, 100.0 * rate.high);
+    let interval =
+        |rate: super::rates::Rate| format!("{:.1} to {:.1} %", 100.0 * rate.low, 100.0 * rate.high);
     let [before, after] = evaluation.calibration_error;
     let wrong = evaluation.predictions.iter().filter(|p| p.is_wrong()).count();
     let tiles = [
         ("Accuracy", percent(evaluation.accuracy.value), interval(evaluation.accuracy)),
-        ("Balanced accuracy", percent(evaluation.balanced_accuracy.value), interval(evaluation.balanced_accuracy)),
+        (
+            "Balanced accuracy",
+            percent(evaluation.balanced_accuracy.value),
+            interval(evaluation.balanced_accuracy),
+        ),
         ("Macro F1", percent(evaluation.macro_f1), format!("{wrong} of {} wrong", evaluation.pictures)),
         (
             "Calibration error",
@@ -80,7 +85,10 @@ fn tiles(html: &mut String, evaluation: &Evaluation) {
     ];
     html.push_str("<div class=\"tiles\">");
     for (name, value, below) in tiles {
-        let _ = write!(html, "<div class=\"tile\">{name}<b>{value}</b><span class=\"faint\">{below}</span></div>");
+        let _ = write!(
+            html,
+            "<div class=\"tile\">{name}<b>{value}</b><span class=\"faint\">{below}</span></div>"
+        );
     }
     html.push_str("</div>");
 }
@@ -104,14 +112,18 @@ fn training(html: &mut String, history: &[Epoch]) {
     };
     let losses = history.iter().flat_map(|e| [e.train_loss, e.val_loss]);
     let accuracies = history.iter().flat_map(|e| [e.train_accuracy, e.val_accuracy]);
-    let loss = chart("Loss", "cross-entropy", range(losses, true), [
-        ("train, with augmentation", |e| e.train_loss),
-        ("val", |e| e.val_loss),
-    ]);
-    let accuracy = chart("Accuracy", "share right", range(accuracies, false), [
-        ("train, with augmentation", |e| e.train_accuracy),
-        ("val", |e| e.val_accuracy),
-    ]);
+    let loss = chart(
+        "Loss",
+        "cross-entropy",
+        range(losses, true),
+        [("train, with augmentation", |e| e.train_loss), ("val", |e| e.val_loss)],
+    );
+    let accuracy = chart(
+        "Accuracy",
+        "share right",
+        range(accuracies, false),
+        [("train, with augmentation", |e| e.train_accuracy), ("val", |e| e.val_accuracy)],
+    );
     html.push_str(&loss.to_html());
     html.push_str(&accuracy.to_html());
 }
@@ -128,8 +140,11 @@ fn confusion(html: &mut String, set: &Dataset, evaluation: &Evaluation) {
         for (answer, count) in row.iter().enumerate() {
             let share = *count as f64 / all;
             // Errors are scaled up: they are what one looks for.
-            let (colour, strength) =
-                if truth == answer { ("0,114,178", share * 0.9) } else { ("213,94,0", (share * 4.0).min(0.9)) };
+            let (colour, strength) = if truth == answer {
+                ("0,114,178", share * 0.9)
+            } else {
+                ("213,94,0", (share * 4.0).min(0.9))
+            };
             let ink = if strength > 0.55 { "#fff" } else { "inherit" };
             let text = if *count == 0 { "·".to_owned() } else { count.to_string() };
             let _ = write!(
@@ -188,24 +203,36 @@ fn calibration(html: &mut String, evaluation: &Evaluation) {
 }
 
 fn one_against_rest(html: &mut String, evaluation: &Evaluation) {
-    let mut worst: Vec<_> =
-        evaluation.classes.iter().zip(&evaluation.curves).filter_map(|(c, curves)| Some((c, curves.as_ref()?))).collect();
+    let mut worst: Vec<_> = evaluation
+        .classes
+        .iter()
+        .zip(&evaluation.curves)
+        .filter_map(|(c, curves)| Some((c, curves.as_ref()?)))
+        .collect();
     worst.sort_by(|a, b| a.1.average_precision.total_cmp(&b.1.average_precision));
     worst.truncate(DRAWN);
     let names: Vec<[String; 2]> = worst
         .iter()
         .map(|(c, curves)| {
-            [format!("{} ({:.3})", c.name, curves.roc_auc), format!("{} ({:.3})", c.name, curves.average_precision)]
+            [
+                format!("{} ({:.3})", c.name, curves.roc_auc),
+                format!("{} ({:.3})", c.name, curves.average_precision),
+            ]
         })
         .collect();
     let unit = |name| Axis { name, range: (0.0, 1.0) };
     let series = |which: usize| {
-        worst.iter().zip(&names).enumerate().map(|(colour, ((_, curves), names))| Series {
-            name: &names[which],
-            points: if which == 0 { curves.roc.clone() } else { curves.precision_recall.clone() },
-            colour,
-            dots: false,
-        }).collect()
+        worst
+            .iter()
+            .zip(&names)
+            .enumerate()
+            .map(|(colour, ((_, curves), names))| Series {
+                name: &names[which],
+                points: if which == 0 { curves.roc.clone() } else { curves.precision_recall.clone() },
+                colour,
+                dots: false,
+            })
+            .collect()
     };
     let few = if evaluation.classes.len() > DRAWN { ", the hardest classes" } else { "" };
     let titles = [format!("ROC{few} (area)"), format!("Precision and recall{few} (average precision)")];
@@ -216,8 +243,13 @@ fn one_against_rest(html: &mut String, evaluation: &Evaluation) {
         series: series(0),
         diagonal: true,
     };
-    let precision =
-        Chart { title: &titles[1], x: unit("recall"), y: unit("precision"), series: series(1), diagonal: false };
+    let precision = Chart {
+        title: &titles[1],
+        x: unit("recall"),
+        y: unit("precision"),
+        series: series(1),
+        diagonal: false,
+    };
     html.push_str(&roc.to_html());
     html.push_str(&precision.to_html());
 }

@@ -84,7 +84,12 @@ mod tests {
     #[test]
     fn intervals_are_those_of_wilson() {
         // Newcombe 1998, table I, method 3.
-        for (hits, all, low, high) in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)] {
+        for (hits, all, low, high) in [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ] {
             let rate = Rate::of(hits, all);
             assert!(near(rate.low, low) && near(rate.high, high), "{hits} of {all}: {rate:?}");
         }

@@ -2,8 +2,9 @@
 
 use crate::fit::Scored;
 
-/// Within this range, in steps of a ten-thousandth of it.
-const RANGE: (f64, f64) = (0.05, 20.0);
+/// Within this range. Where val has no error at all, ever lower temperatures would look ever better; half is the least
+/// that a small val part can be believed.
+const RANGE: (f64, f64) = (0.5, 20.0);
 
 /// The temperature with the least cross-entropy on `val`.
 pub(super) fn temperature(val: &Scored) -> f64 {

@@ -1,0 +1,82 @@
+//! Features computed once: with a frozen backbone nothing before the classifier changes, so each picture needs to
+//! pass through it only once per augmentation draw.
+
+use tch::Tensor;
+
+use super::Progress;
+use crate::data::{Balance, Batches, Dataset, Part, Supply};
+use crate::model::Network;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Pictures per forward pass.
+const BATCH: usize = 32;
+
+/// The features of a data set; epochs take turns through the draws.
+pub(crate) struct Features<'a> {
+    set: &'a Dataset,
+    batches: &'a Batches<'a>,
+    /// For each draw, one row per sample; rows of samples that are not in train are zero.
+    drawn: Vec<Tensor>,
+    /// One row per sample of val and test; rows of train are zero.
+    plain: Tensor,
+}
+
+impl<'a> Features<'a> {
+    /// Passes train through the backbone `draws` times, val and test once.
+    pub(crate) fn compute(
+        network: &Network,
+        set: &'a Dataset,
+        batches: &'a Batches<'a>,
+        draws: u64,
+    ) -> Result<Self, Cause> {
+        let train = set.part(Part::Train);
+        let rest = [set.part(Part::Val), set.part(Part::Test)].concat();
+        let total = train.len() * draws as usize + rest.len();
+        let mut progress = Progress::new(total, 0);
+        let mut done = 0;
+        let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<(Tensor, Tensor), Cause>| {
+            let mut all: Option<Tensor> = None;
+            for chunk in indices.chunks(BATCH) {
+                let (pictures, _) = make(chunk)?;
+                let features =
+                    network.features(&pictures).ok_or("this network has no backbone")?.flatten(1, -1);
+                let to = all.get_or_insert_with(|| {
+                    Tensor::zeros(
+                        [set.samples.len() as i64, features.size()[1]],
+                        (features.kind(), features.device()),
+                    )
+                });
+                let places: Vec<i64> = chunk.iter().map(|i| *i as i64).collect();
+                let _ = to.index_copy_(0, &Tensor::from_slice(&places), &features);
+                done += chunk.len();
+                progress.step(done, &format!("features {done} of {total}"));
+            }
+            all.ok_or_else(|| Cause::from("there are no pictures"))
+        };
+        let drawn = (0..draws).map(|draw| rows(&train, &|chunk| batches.training(chunk, draw)));
+        let drawn = drawn.collect::<Result<Vec<_>, Cause>>()?;
+        let plain = rows(&rest, &|chunk| batches.plain(chunk))?;
+        progress.line(total, &format!("features of {total} pictures"));
+        Ok(Self { set, batches, drawn, plain })
+    }
+
+    fn take(&self, from: &Tensor, indices: &[usize]) -> (Tensor, Tensor) {
+        let places: Vec<i64> = indices.iter().map(|i| *i as i64).collect();
+        (from.index_select(0, &Tensor::from_slice(&places)), self.set.truth(indices))
+    }
+}
+
+impl Supply for Features<'_> {
+    fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize> {
+        self.batches.order(indices, balance, epoch)
+    }
+
+    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause> {
+        Ok(self.take(&self.drawn[draw as usize % self.drawn.len()], indices))
+    }
+
+    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause> {
+        Ok(self.take(&self.plain, indices))
+    }
+}

@@ -1,0 +1,250 @@
+//! `scratch`, `transfer` and `finetune`: three ways to a trained network, which differ in what the weights begin as and
+//! which of them are fitted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
+
+use crate::data::{Batches, Dataset, Reading, Supply, mix};
+use crate::evaluate;
+use crate::fit::{Ended, Features, Fitter, Plan, Regime, Run};
+use crate::model::{Arch, Design, Head, Model, Network, Unfreeze};
+use crate::weights::{self, Description};
+
+/// Ended by Ctrl-C, with a checkpoint.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// What every training needs.
+#[derive(clap::Args)]
+pub(crate) struct Training {
+    #[command(flatten)]
+    reading: Reading,
+    /// The folder for this run: settings, split, checkpoints, evaluation, report.
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    #[command(flatten)]
+    plan: Plan,
+    /// Go on where the run in --out was interrupted, with the same settings.
+    #[arg(long)]
+    resume: bool,
+    /// Threads; all cores when left out.
+    #[arg(long, value_parser = clap::value_parser!(i32).range(1..=1024))]
+    threads: Option<i32>,
+}
+
+/// Arguments of `scratch`.
+#[derive(clap::Args)]
+pub(crate) struct Scratch {
+    #[command(flatten)]
+    training: Training,
+    /// The network.
+    #[arg(long, value_enum, default_value_t = Arch::SimpleCnn)]
+    arch: Arch,
+}
+
+/// Where a photo network begins.
+#[derive(clap::Args)]
+pub(crate) struct Base {
+    /// Weights to begin with, as `base` writes them.
+    #[arg(long, value_name = "FILE")]
+    base: PathBuf,
+    /// Begin with a new last layer although that of the base has as many classes: for a base with other labels.
+    #[arg(long)]
+    new_head: bool,
+}
+
+/// Arguments of `transfer`.
+#[derive(clap::Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    training: Training,
+    #[command(flatten)]
+    base: Base,
+    /// Augmentation draws of each training picture; epochs take turns through them.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    draws: u64,
+}
+
+/// Arguments of `finetune`.
+#[derive(clap::Args)]
+pub(crate) struct Finetune {
+    #[command(flatten)]
+    training: Training,
+    #[command(flatten)]
+    base: Base,
+    /// The last stages to fit beside the classifier: a number, or `all`.
+    #[arg(long, default_value_t = Unfreeze::Last(3), value_name = "N|all")]
+    unfreeze: Unfreeze,
+    /// How fast those stages learn, as a share of --lr.
+    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    features_rate: f64,
+}
+
+/// Runs `scratch`.
+pub(crate) fn scratch(arguments: &Scratch) -> anyhow::Result<ExitCode> {
+    let training = &arguments.training;
+    let design = Design::Small(arguments.arch);
+    let set = training.begin(&design)?;
+    let run = Run::new(&training.out, Regime::Scratch, design, &set, &training.reading, &training.plan);
+    run.open(&set, training.resume)?;
+    let network = Network::fresh(&run.design, set.classes.len());
+    let batches = training.batches(&set, &run);
+    fit(training, &run, &set, &network, &network, &batches)
+}
+
+/// Runs `transfer`.
+pub(crate) fn transfer(arguments: &Transfer) -> anyhow::Result<ExitCode> {
+    let Transfer { training, base, draws } = arguments;
+    let (set, description, sha256) = based(training, base)?;
+    let regime = Regime::Transfer { base: base.base.clone(), sha256, draws: *draws };
+    let network = base.network(&description, &set, Unfreeze::Last(0), 1.0)?;
+    let design = Design::Photo(description);
+    let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
+    run.open(&set, training.resume)?;
+    let batches = training.batches(&set, &run);
+    let features = Features::compute(&network, &set, &batches, *draws)
+        .map_err(|cause| anyhow::Error::from_boxed(cause).context("the features could not be computed"))?;
+    fit(training, &run, &set, &network, &Head(&network), &features)
+}
+
+/// Runs `finetune`.
+pub(crate) fn finetune(arguments: &Finetune) -> anyhow::Result<ExitCode> {
+    let Finetune { training, base, unfreeze, features_rate } = arguments;
+    let (set, description, sha256) = based(training, base)?;
+    let (unfreeze, features_rate) = (*unfreeze, *features_rate);
+    let regime = Regime::Finetune { base: base.base.clone(), sha256, unfreeze, features_rate };
+    let network = base.network(&description, &set, unfreeze, features_rate)?;
+    let design = Design::Photo(description);
+    let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
+    run.open(&set, training.resume)?;
+    let batches = training.batches(&set, &run);
+    fit(training, &run, &set, &network, &network, &batches)
+}
+
+/// The data, what the network will be, and the SHA-256 of its base.
+fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Description, String)> {
+    let path = &base.base;
+    let Some(mut description) = weights::describe(path)? else {
+        bail!(
+            "{} does not say what network it is; make a base of it first: portero-train base --from {} --out base.safetensors",
+            path.display(),
+            path.display()
+        );
+    };
+    let set = training.begin(&Design::Photo(description.clone()))?;
+    check_labels(path, &description, &set, base.new_head)?;
+    description.classes = set.classes.len() as i64;
+    description.labels.clone_from(&set.classes);
+    (description.temperature, description.reject_below) = (None, None);
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    Ok((set, description, sha256))
+}
+
+/// A last layer for other labels is not taken over in silence.
+fn check_labels(path: &Path, base: &Description, set: &Dataset, new_head: bool) -> anyhow::Result<()> {
+    let same_number = base.classes == set.classes.len() as i64;
+    if same_number && base.labels != set.classes && !new_head {
+        let known = if base.labels.is_empty() { "not recorded".to_owned() } else { base.labels.join(", ") };
+        bail!(
+            "{} has {} classes like the data, but its labels are {known}, and those of the data {}; --new-head begins with \
+             a new last layer",
+            path.display(),
+            base.classes,
+            set.classes.join(", ")
+        );
+    }
+    Ok(())
+}
+
+impl Base {
+    fn network(
+        &self,
+        description: &Description,
+        set: &Dataset,
+        unfreeze: Unfreeze,
+        features_rate: f64,
+    ) -> anyhow::Result<Network> {
+        let classes = set.classes.len();
+        Ok(Network::of_base(&self.base, description, classes, unfreeze, features_rate, self.new_head)?)
+    }
+}
+
+impl Training {
+    /// Sets the threads, reads the data, seeds torch.
+    fn begin(&self, design: &Design) -> anyhow::Result<Dataset> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(threads);
+            rayon::ThreadPoolBuilder::new().num_threads(threads.unsigned_abs() as usize).build_global()?;
+        }
+        let set = Dataset::load(&self.reading, &design.input())?;
+        for skipped in &set.skipped {
+            log::warn!("skipped {}: {}", skipped.name, skipped.reason);
+        }
+        tch::manual_seed(mix(&[self.reading.seed, 4]) as i64);
+        Ok(set)
+    }
+
+    fn batches<'a>(&self, set: &'a Dataset, run: &Run) -> Batches<'a> {
+        Batches::new(set, run.design.input(), self.plan.augment.into(), self.reading.seed)
+    }
+}
+
+/// Fits, evaluates, and for a photo network writes what `export` takes.
+fn fit(
+    training: &Training,
+    run: &Run,
+    set: &Dataset,
+    network: &Network,
+    model: &dyn Model,
+    supply: &dyn Supply,
+) -> anyhow::Result<ExitCode> {
+    log::info!(
+        "{}: {} parameters to fit, {} classes, {} pictures",
+        run.design,
+        network.parameters(),
+        set.classes.len(),
+        set.samples.len()
+    );
+    let stop = interruption().context("cannot listen for Ctrl-C")?;
+    match (Fitter { model, set, supply, run, stop: &stop }).fit(training.resume)? {
+        Ended::Interrupted => {
+            log::info!("interrupted; the same command with --resume goes on from here");
+            Ok(ExitCode::from(EXIT_INTERRUPTED))
+        }
+        Ended::Finished { best } => {
+            log::info!("kept epoch {}: val accuracy {:.2} %", best.epoch, 100.0 * best.val_accuracy);
+            evaluate::report(run, set)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// A flag that the first Ctrl-C sets; the second ends the process at once.
+fn interruption() -> std::io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    flag::register_conditional_shutdown(SIGINT, i32::from(EXIT_INTERRUPTED), Arc::clone(&stop))?;
+    flag::register(SIGINT, Arc::clone(&stop))?;
+    Ok(stop)
+}
+
+/// What `export` is told of the network of a run: its base's provenance, and where it was trained.
+pub(crate) fn provenance(run: &Run, base: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut provenance = base.clone();
+    let notes = [
+        ("command", run.command.join(" ")),
+        ("data", run.reading.data.display().to_string()),
+        ("data_sha256", run.data_sha256.clone()),
+        ("seed", run.reading.seed.to_string()),
+        ("training", run.regime.origin()),
+    ];
+    provenance.extend(notes.into_iter().map(|(key, note)| (key.to_owned(), note)));
+    provenance
+}
