@@ -37,7 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/"]),
     ("rumqttc", &["notify/"]),
     ("rustls", &["notify/"]),
-    ("toml", &["config/", "infer/manifest.rs", "bin/portero-train/export/manifest.rs"]),
+    ("toml", &["config/", "infer/manifest.rs", "bin/portero-train/export/"]),
     ("clap", &["cli/", "main.rs", TRAINER]),
     ("anyhow", &["cli/", "main.rs", TRAINER]),
     ("sd_notify", &["daemon/"]),
