@@ -85,7 +85,7 @@ impl Net {
         input: W::Value,
         range: Range<usize>,
     ) -> W::Value {
-        self.stages[range].iter().fold(input, |x, stage| stage.walk(walker, x))
+        self.stages[range].iter().fold(input, |x, stage| stage.walk(walker, &x))
     }
 
     /// From the averaged features, one value per channel, to the logits.

@@ -48,12 +48,12 @@ pub(crate) struct Bottleneck {
 
 impl Stage {
     /// What the stage makes of `x`.
-    pub(crate) fn walk<W: Walker>(&self, walker: &mut W, x: W::Value) -> W::Value {
+    pub(crate) fn walk<W: Walker>(&self, walker: &mut W, x: &W::Value) -> W::Value {
         match &self.kind {
-            StageKind::Conv(conv, activation) => conv_act(walker, &x, conv, *activation),
-            StageKind::MaxPool { kernel, stride, pad } => walker.max_pool(&x, *kernel, *stride, *pad),
-            StageKind::Inverted(block) => block.walk(walker, &x),
-            StageKind::Bottleneck(block) => block.walk(walker, &x),
+            StageKind::Conv(conv, activation) => conv_act(walker, x, conv, *activation),
+            StageKind::MaxPool { kernel, stride, pad } => walker.max_pool(x, *kernel, *stride, *pad),
+            StageKind::Inverted(block) => block.walk(walker, x),
+            StageKind::Bottleneck(block) => block.walk(walker, x),
         }
     }
 
