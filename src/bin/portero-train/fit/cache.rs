@@ -8,6 +8,8 @@ use crate::data::{Balance, Batches, Dataset, Part, Supply};
 use crate::model::Network;
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
+/// Inputs and classes.
+type Batch = (Tensor, Tensor);
 
 /// Pictures per forward pass.
 const BATCH: usize = 32;
@@ -35,7 +37,7 @@ impl<'a> Features<'a> {
         let total = train.len() * draws as usize + rest.len();
         let mut progress = Progress::new(total, 0);
         let mut done = 0;
-        let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<(Tensor, Tensor), Cause>| {
+        let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
             let mut all: Option<Tensor> = None;
             for chunk in indices.chunks(BATCH) {
                 let (pictures, _) = make(chunk)?;

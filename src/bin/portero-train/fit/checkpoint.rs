@@ -83,7 +83,7 @@ fn restore(
         match file.get(&format!("{prefix}{name}")) {
             Some(saved) if saved.size() == tensor.size() => no_grad(|| tensor.copy_(saved)),
             Some(saved) => {
-                wrong.push(format!("{name} is {:?} there, {:?} here", saved.size(), tensor.size()))
+                wrong.push(format!("{name} is {:?} there, {:?} here", saved.size(), tensor.size()));
             }
             None => wrong.push(format!("{name} is missing")),
         }

@@ -11,6 +11,9 @@ use super::evaluation::{Evaluation, Predicted};
 use crate::data::Dataset;
 use crate::fit::{Epoch, Run};
 
+/// A line of a training chart: its name, and its value in an epoch.
+type Line = (&'static str, fn(&Epoch) -> f64);
+
 const STYLE: &str = include_str!("page.css");
 /// Pictures in each half of the gallery.
 const SHOWN: usize = 48;
@@ -94,7 +97,7 @@ fn tiles(html: &mut String, evaluation: &Evaluation) {
 }
 
 fn training(html: &mut String, history: &[Epoch]) {
-    let chart = |title, name, y_range, lines: [(&'static str, fn(&Epoch) -> f64); 2]| Chart {
+    let chart = |title, name, y_range, lines: [Line; 2]| Chart {
         title,
         x: Axis { name: "epoch", range: (0.0, history.len().max(1) as f64) },
         y: Axis { name, range: y_range },
