@@ -103,7 +103,7 @@ impl Dense {
     }
 
     fn portable(&self, input: &[u8], width: usize, output: &mut [u8]) {
-        let Window { output: out, size, step, .. } = self.window;
+        let Window { output: out, step, .. } = self.window;
         let (stride, row) = (self.window.input.stride(), self.row());
         let pairs = self.pairs();
         for (pixel, bytes) in output.chunks_exact_mut(out.stride()).enumerate() {

@@ -60,9 +60,13 @@ impl Requant {
         sound.then(|| Self { bias: bias.to_vec(), scale: scale.to_vec(), zero, table: None })
     }
 
-    /// The same with an activation behind it.
+    /// The same with an activation behind it, and behind the one that it may have already.
     #[must_use]
     pub(crate) fn with_table(self, table: Table) -> Self {
+        let table = match &self.table {
+            Some(before) => Table::new(before.bytes.map(|byte| table.get(byte))),
+            None => table,
+        };
         Self { table: Some(table), ..self }
     }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 thread_local! {
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    #[cfg(target_arch = "x86_64")]
     static PAIRS: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -17,13 +18,16 @@ pub(super) fn bytes<R>(len: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
     })
 }
 
-/// Lends `len` words of unknown content. Not to be nested.
+/// Lends `len` words of unknown content that begin with a line of the cache. Not to be nested.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn pairs<R>(len: usize, run: impl FnOnce(&mut [i32]) -> R) -> R {
+    /// Words of a line, 64 bytes.
+    const LINE: usize = 16;
     PAIRS.with_borrow_mut(|memory| {
-        if memory.len() < len {
-            memory.resize(len, 0);
+        if memory.len() < len + LINE {
+            memory.resize(len + LINE, 0);
         }
-        run(&mut memory[..len])
+        let skip = memory.as_ptr().align_offset(4 * LINE).min(LINE);
+        run(&mut memory[skip..skip + len])
     })
 }

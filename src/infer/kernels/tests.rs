@@ -221,6 +221,14 @@ fn floats_come_back_as_they_were_within_half_a_step() {
 }
 
 #[test]
+fn tables_follow_one_another() {
+    let half = Table::new(std::array::from_fn(|i| i as u8 / 2));
+    let next = Table::new(std::array::from_fn(|i| (i as u8).wrapping_add(1)));
+    let requant = Requant::new(&[0], &[1.0], 0).unwrap().with_table(half).with_table(next);
+    assert_eq!(requant.finish(200, 0), 101);
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     let plane = Plane { height: 4, width: 4, channels: 8 };
     let window = Window { input: plane, output: plane, size: (1, 1), step: (1, 1), before: (0, 0) };
