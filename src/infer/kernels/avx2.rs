@@ -187,7 +187,7 @@ fn depthwise_rows(op: &Depthwise, input: &[u8], width: usize, offsets: &[usize],
     let (down, across) = (op.window.step.0 * width * stride, op.window.step.1 * stride);
     let reach = (out.width - 1) * across + offsets.iter().max().copied().unwrap_or(0) + stride;
     assert_eq!(op.packed.len(), stride * offsets.len());
-    assert!(op.window.output.stride() % LANES == 0 && offsets.len() % 2 == 0);
+    assert!(stride.is_multiple_of(LANES) && offsets.len().is_multiple_of(2));
     for (y, line) in output.chunks_exact_mut(out.width * stride).enumerate() {
         let rows = &input[y * down..y * down + reach];
         for block in 0..stride / LANES {
