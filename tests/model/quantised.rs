@@ -86,6 +86,7 @@ impl Qdq {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Attributes {
     group: i64,
     stride: i64,
