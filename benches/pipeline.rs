@@ -1,5 +1,6 @@
 //! What each stage costs: `cargo bench --bench pipeline`. One file per room.
 
+mod frame;
 mod infer;
 mod rules;
 mod store;
@@ -7,5 +8,5 @@ mod watch;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(benches, infer::bench, rules::bench, store::bench, watch::bench);
+criterion_group!(benches, frame::bench, infer::bench, rules::bench, store::bench, watch::bench);
 criterion_main!(benches);

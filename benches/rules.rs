@@ -45,7 +45,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     group.finish();
 }
 
-fn rules() -> Arc<RuleSet> {
+pub(crate) fn rules() -> Arc<RuleSet> {
     let schedule = ScheduleId::new("workdays").expect("a name");
     let days = Weekday::Monday.cycle_forward().take(5).collect();
     let workdays = Schedule { days, from: time(8, 0, 0, 0), to: time(18, 0, 0, 0) };
@@ -81,7 +81,7 @@ fn rule(i: usize, schedule: &ScheduleId) -> Rule {
     }
 }
 
-fn prediction(seq: u64, label: &str) -> Input {
+pub(crate) fn prediction(seq: u64, label: &str) -> Input {
     let us = seq * 200_000;
     let wall_us = NOON_US.saturating_add_unsigned(us);
     let other = if label == "empty" { "person" } else { "empty" };

@@ -14,7 +14,7 @@
 //! | room | job |
 //! |---|---|
 //! | [`domain`] | the nouns; no I/O |
-//! | [`clock`], [`shutdown`], [`slots`] | time, the request to stop, the newest look of each camera |
+//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`] | time, the request to stop, pauses between tries, errors in words, the newest look of each camera |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
 //! | [`infer`] | looks to predictions, through tract |
@@ -25,6 +25,7 @@
 //! | [`config`] | the TOML file to checked settings |
 //! | [`daemon`] | the topology: the only place with threads |
 
+pub mod backoff;
 pub mod capture;
 pub mod clock;
 pub mod config;
@@ -38,3 +39,4 @@ pub mod shutdown;
 pub mod slots;
 pub mod store;
 pub mod watch;
+pub mod words;

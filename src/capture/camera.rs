@@ -2,16 +2,17 @@
 //! anew. It must not end for any reason but a stop or the end of a file.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::Backoff;
-use super::error::in_words;
 use super::thin::Thinner;
 use super::{CaptureError, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Spawn};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp};
 use crate::shutdown::Stop;
+use crate::words::in_words;
 
 /// The longest wait between two signs of life.
 const TURN: Duration = Duration::from_secs(1);
@@ -21,6 +22,10 @@ const HEALTHY: Duration = Duration::from_secs(10);
 const CLOSEST: Duration = Duration::from_millis(8);
 /// Different complaints about pictures that are remembered, so that each is logged once.
 const REMEMBERED: usize = 256;
+
+/// The pauses before a lost source is opened again grow from the first to the second.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
 
 /// Opens a source; called again after each loss.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CaptureError> + Send>;
@@ -107,7 +112,7 @@ impl Camera {
         health: &mut dyn FnMut(CameraState, &str),
     ) {
         let mut health = Health { state: None, tell: health };
-        let mut backoff = Backoff::new();
+        let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, self.seed());
         health.becomes(CameraState::Starting, "");
         loop {
             let pause = match self.run_once(stop, sink, &mut health) {
@@ -130,6 +135,13 @@ impl Camera {
             }
             self.counters.reopened.add_one();
         }
+    }
+
+    /// Differs between cameras, so that those lost together do not come back together.
+    fn seed(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.settings.camera.hash(&mut hasher);
+        hasher.finish() ^ self.clock.now().mono_us()
     }
 
     /// Waits, turning; true when stopping was requested.

@@ -1,6 +1,5 @@
 //! What can go wrong between a camera and a frame, in words that say what to do.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -159,17 +158,4 @@ pub enum CaptureError {
     /// A file or folder ended before its first frame.
     #[error("it ended without a single frame")]
     NoFrame,
-}
-
-/// The error and its sources in one line.
-#[must_use]
-pub(super) fn in_words(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

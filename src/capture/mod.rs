@@ -9,7 +9,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `camera`, `thin`, `backoff`, `counters` | the loop of a camera thread |
+//! | `camera`, `thin`, `counters` | the loop of a camera thread |
 //! | `source` | the trait, opening, trying out |
 //! | `child`, `process`, `ffmpeg`, `presets` | programs that write pictures |
 //! | `folder` | pictures in a folder |
@@ -17,7 +17,6 @@
 //! | `mjpeg`, `decode`, `yuv` | bytes to pixels |
 //! | `redact` | no credentials in what is shown |
 
-mod backoff;
 mod camera;
 mod child;
 mod counters;

@@ -138,7 +138,7 @@ fn first_picture(report: &ProbeReport) -> String {
 }
 
 /// What the file holds, in numbers.
-fn summary(path: &Path, config: &Config) -> String {
+pub(crate) fn summary(path: &Path, config: &Config) -> String {
     let parts = [
         count(config.cameras.len(), "camera"),
         count(config.rules.rules.len(), "rule"),

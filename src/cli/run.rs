@@ -32,14 +32,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if !loaded.warnings.is_empty() {
         warn!("{}", loaded.warnings.render(false));
     }
-    info!(
-        "portero {} with {}: {} cameras, {} rules, {} doors",
-        env!("CARGO_PKG_VERSION"),
-        path.display(),
-        loaded.config.cameras.len(),
-        loaded.config.rules.rules.len(),
-        loaded.config.doors.len(),
-    );
+    info!("portero {} with {}", env!("CARGO_PKG_VERSION"), super::check::summary(path, &loaded.config),);
     let options = daemon::Options {
         config_path: path.clone(),
         exit_when_done: arguments.exit_when_done,

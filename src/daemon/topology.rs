@@ -26,6 +26,7 @@ use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
 use crate::store::{Job, Reader, Recorded, Recorder, RecorderHealth, Store};
+use crate::words::in_words;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
 const SEEN_QUEUE: usize = 16;
@@ -395,10 +396,4 @@ fn pass_grant(gate: &DoorGate, recorded: &Recorded) -> Option<Outcome> {
 /// Alerts waiting in the outbox at `path`; 0 when it cannot be asked.
 fn outbox_size(path: &Path) -> u64 {
     Reader::open(path).and_then(|reader| reader.counts()).map_or(0, |counts| counts.outbox)
-}
-
-/// An error with its causes.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

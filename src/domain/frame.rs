@@ -32,7 +32,7 @@ impl fmt::Display for Score {
 
 /// Pixels whose number does not fit the stated size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a {width}x{height} RGB frame has {} bytes, found {found}", u64::from(*width) * u64::from(*height) * 3)]
+#[error("a {width}x{height} RGB frame has {} bytes, found {found}", rgb_bytes(*width, *height))]
 pub struct FrameSizeError {
     /// Stated width in pixels.
     pub width: u32,
@@ -40,6 +40,11 @@ pub struct FrameSizeError {
     pub height: u32,
     /// Bytes found.
     pub found: usize,
+}
+
+/// Bytes of an RGB picture; wide enough for any two sides.
+fn rgb_bytes(width: u32, height: u32) -> u128 {
+    u128::from(width) * u128::from(height) * 3
 }
 
 /// Which frame of which moment.
@@ -71,8 +76,8 @@ impl Frame {
         height: u32,
         rgb: Vec<u8>,
     ) -> Result<Self, FrameSizeError> {
-        let wanted = u64::from(width) * u64::from(height) * 3;
-        if wanted == 0 || wanted != rgb.len() as u64 {
+        let wanted = rgb_bytes(width, height);
+        if wanted == 0 || wanted != rgb.len() as u128 {
             return Err(FrameSizeError { width, height, found: rgb.len() });
         }
         Ok(Self { camera, at, width, height, rgb })

@@ -4,8 +4,10 @@
 //! is shared; every worker has its own state and buffers. Pixels come in and probabilities go out; this room
 //! knows nothing of rules, and only this room knows tract.
 
+mod kernels;
 mod manifest;
 mod model;
+mod passes;
 mod pool;
 mod preprocess;
 

@@ -10,6 +10,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
+use super::kernels::Isa;
+use super::passes::{self, Stored};
 use super::{Cause, Classifier, InferError, Manifest, Preprocessor};
 use crate::domain::{Frame, Label, NormRect, Score};
 
@@ -45,6 +47,15 @@ impl Model {
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The operators of the plan in the order in which they run, as they call themselves. Those that begin with
+    /// `Int8` run in integers.
+    #[must_use]
+    pub fn operators(&self) -> Vec<String> {
+        let model = self.plan.model();
+        let order = model.eval_order().unwrap_or_default();
+        order.into_iter().map(|node| model.nodes[node].op.name().into_owned()).collect()
     }
 
     /// A worker with its own state and buffers.
@@ -108,6 +119,9 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Arc<Plan>, InferError> {
     let wanted = [1, 3, input.height as usize, input.width as usize];
     check_input(manifest, &model, &wanted)?;
     model.set_input_fact(0, f32::fact(wanted).into()).map_err(load)?;
+    let stored = Stored::of(&model);
+    let model = model.into_typed().map_err(load)?;
+    let model = passes::quantised(model, &stored, Isa::best()).map_err(load)?;
     let model = model.into_optimized().map_err(load)?;
     check_output(manifest, &model)?;
     model.into_runnable().map_err(load)

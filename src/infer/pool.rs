@@ -9,6 +9,7 @@ use super::InferError;
 use crate::clock::Clock;
 use crate::domain::{Frame, Label, Look, ModelId, NormRect, Prediction, Score};
 use crate::slots::Slots;
+use crate::words::in_words;
 
 /// Says what a part of a picture shows. A trait because tests inject faults.
 pub trait Classifier: Send {
@@ -66,8 +67,7 @@ pub fn run_worker(
             }
             Err(error) => {
                 counts.failed.fetch_add(1, Ordering::Relaxed);
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                warn!("{:?} could not be classified: {error}: {cause}", ticket.look.frame);
+                warn!("{:?} could not be classified: {}", ticket.look.frame, in_words(&error));
             }
         }
     }

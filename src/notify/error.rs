@@ -203,15 +203,3 @@ fn is_end(error: &io::Error) -> bool {
         Kind::UnexpectedEof | Kind::ConnectionReset | Kind::ConnectionAborted | Kind::BrokenPipe
     )
 }
-
-/// An error and its sources in one line, for the log.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        line.push_str(": ");
-        line.push_str(&source.to_string());
-        next = source.source();
-    }
-    line
-}

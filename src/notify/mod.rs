@@ -24,7 +24,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 mod alert;
-mod backoff;
 mod connection;
 mod counters;
 mod error;

@@ -11,19 +11,20 @@ use rumqttc::EventLoop;
 use tokio::sync::Notify;
 
 use super::alert::LeftOut;
-use super::backoff::Backoff;
 use super::connection;
 use super::counters::Counters;
-use super::error::{NotifyError, chain};
+use super::error::NotifyError;
 use super::flight::Flight;
 use super::link::{Command, LinkDown, LiveLink};
 use super::outbox::Outbox;
 use super::session::Session;
 use super::states::States;
 use super::{Settings, Timing};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::{CameraId, EventId, Stamp};
 use crate::shutdown::Stop;
+use crate::words::in_words;
 
 /// How often the loop turns at least: a request to stop is heard, and the heart beats.
 const TICK: Duration = Duration::from_millis(100);
@@ -154,7 +155,7 @@ impl Publisher {
         let mut trouble = None;
         while !stop.is_requested() {
             let Ended::Failed(error) = self.connection(stop, &mut trouble).await else { break };
-            let pause = self.desk.backoff.next();
+            let pause = self.desk.backoff.pause();
             self.report(&error, &mut trouble, pause);
             if self.desk.pause(pause, stop).await {
                 break;
@@ -189,7 +190,7 @@ impl Publisher {
     /// Says what is wrong when it is new, not each time it is tried again.
     fn report(&self, error: &NotifyError, trouble: &mut Option<String>, pause: Duration) {
         self.desk.counters.failures.add_one();
-        let line = chain(error);
+        let line = in_words(error);
         if trouble.as_ref() == Some(&line) {
             debug!("mqtt: still: {line}; next try in {} ms", pause.as_millis());
         } else {

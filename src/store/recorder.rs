@@ -12,9 +12,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::event::{Job, Recorded, Write};
 use super::{PruneReport, Store, StoreError};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::domain::{Event, EventId, Outcome, Stamp, Verdict};
 use crate::shutdown::Stop;
+use crate::words::in_words;
 
 /// At most so many jobs are committed together.
 const BATCH: usize = 256;
@@ -188,7 +189,7 @@ impl Recorder {
         match self.commit_patiently(std::slice::from_ref(write), stop) {
             Err(error) if error.is_about_the_rows() => {
                 self.health.lost.fetch_add(1, Ordering::Relaxed);
-                log::error!("{} cannot be recorded: {error}: {}", describe(write), source_of(&error));
+                log::error!("{} cannot be recorded: {}", describe(write), in_words(&error));
                 Ok(Vec::new())
             }
             other => other,
@@ -231,7 +232,7 @@ impl Recorder {
             let path = self.store.path().display();
             log::error!(
                 "{path}: {}; {waiting} jobs wait, nothing is authorised until it can be written again",
-                source_of(error)
+                in_words(error)
             );
         }
     }
@@ -245,7 +246,7 @@ impl Recorder {
     fn give_up(&self, writes: &[Write], error: &StoreError) {
         self.health.lost.fetch_add(writes.len() as u64, Ordering::Relaxed);
         for write in writes {
-            log::error!("{} is not recorded: {error}: {}", describe(write), source_of(error));
+            log::error!("{} is not recorded: {}", describe(write), in_words(error));
         }
     }
 
@@ -256,8 +257,11 @@ impl Recorder {
         {
             return;
         }
-        let report = self.store.prune(now.wall_us()).unwrap_or_else(|error| {
-            log::warn!("retention has to wait: {}", source_of(&error));
+        // A clock that was never set, or was set wrongly, must not make a year of events look too old: then only
+        // sizes count.
+        let wall_us = if clock::is_synchronised() == Some(false) { i64::MIN } else { now.wall_us() };
+        let report = self.store.prune(wall_us).unwrap_or_else(|error| {
+            log::warn!("retention has to wait: {}", in_words(&error));
             PruneReport::default()
         });
         self.health.pruned.fetch_add(report.deleted.iter().sum(), Ordering::Relaxed);
@@ -313,8 +317,4 @@ fn outcome_text(event: EventId, outcome: &Outcome) -> String {
         Some(why) => format!("outcome {} ({why}) of event {event}", outcome.kind()),
         None => format!("outcome {} of event {event}", outcome.kind()),
     }
-}
-
-fn source_of(error: &StoreError) -> String {
-    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }

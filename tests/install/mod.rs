@@ -57,6 +57,7 @@ fn every_file_has_its_place_and_its_mode() {
         ("/usr/local/share/portero/models/person-v3s.onnx", 0o644),
         ("/usr/local/share/portero/models/person-v3s.toml", 0o644),
         ("/usr/local/share/portero/models/golden/street-person.png", 0o644),
+        ("/usr/local/share/portero/street.mp4", 0o644),
         ("/usr/local/share/portero/portero.toml", 0o644),
         ("/etc/systemd/system/portero.service", 0o644),
         ("/etc/portero/portero.toml", 0o640),

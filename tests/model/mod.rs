@@ -1,6 +1,7 @@
 //! The shipped model as it is shipped, and what happens to files that are not what their manifest says.
 
 mod onnx;
+mod quantised;
 mod street;
 
 use std::fs;

@@ -11,7 +11,7 @@ use tract_onnx::pb;
 use super::{frame, shipped};
 use crate::support::daemon::root;
 
-fn tensor(name: &str, dims: &[i64], floats: &[f32]) -> pb::TensorProto {
+pub(super) fn tensor(name: &str, dims: &[i64], floats: &[f32]) -> pb::TensorProto {
     pb::TensorProto {
         name: name.into(),
         dims: dims.to_vec(),
@@ -21,7 +21,7 @@ fn tensor(name: &str, dims: &[i64], floats: &[f32]) -> pb::TensorProto {
     }
 }
 
-fn bytes_tensor(name: &str, dims: &[i64], values: &[i8]) -> pb::TensorProto {
+pub(super) fn bytes_tensor(name: &str, dims: &[i64], values: &[i8]) -> pb::TensorProto {
     pb::TensorProto {
         name: name.into(),
         dims: dims.to_vec(),
@@ -31,7 +31,12 @@ fn bytes_tensor(name: &str, dims: &[i64], values: &[i8]) -> pb::TensorProto {
     }
 }
 
-fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<pb::AttributeProto>) -> pb::NodeProto {
+pub(super) fn node(
+    op: &str,
+    inputs: &[&str],
+    output: &str,
+    attribute: Vec<pb::AttributeProto>,
+) -> pb::NodeProto {
     pb::NodeProto {
         op_type: op.into(),
         name: output.into(),
@@ -42,7 +47,7 @@ fn node(op: &str, inputs: &[&str], output: &str, attribute: Vec<pb::AttributePro
     }
 }
 
-fn value(name: &str, dims: &[i64]) -> pb::ValueInfoProto {
+pub(super) fn value(name: &str, dims: &[i64]) -> pb::ValueInfoProto {
     use pb::tensor_shape_proto::{Dimension, dimension::Value};
     let dim =
         dims.iter().map(|d| Dimension { value: Some(Value::DimValue(*d)), ..Default::default() }).collect();
@@ -55,19 +60,27 @@ fn value(name: &str, dims: &[i64]) -> pb::ValueInfoProto {
     pb::ValueInfoProto { name: name.into(), r#type: Some(r#type), ..Default::default() }
 }
 
+/// An attribute of whole numbers: a single one as INT, several as INTS.
+pub(super) fn integers(name: &str, values: &[i64]) -> pb::AttributeProto {
+    use pb::attribute_proto::AttributeType;
+    let single = values.len() == 1;
+    let kind = if single { AttributeType::Int } else { AttributeType::Ints };
+    pb::AttributeProto {
+        name: name.into(),
+        r#type: kind as i32,
+        i: if single { values[0] } else { 0 },
+        ints: if single { vec![] } else { values.to_vec() },
+        ..Default::default()
+    }
+}
+
 /// Two output channels from the same weight, with scales that differ by ten: a runtime that reads only the
 /// first scale gives two equal logits.
 fn per_channel_probe() -> pb::ModelProto {
-    let axis = pb::AttributeProto {
-        name: "axis".into(),
-        r#type: pb::attribute_proto::AttributeType::Int as i32,
-        i: 0,
-        ..Default::default()
-    };
     let graph = pb::GraphProto {
         name: "probe".into(),
         node: vec![
-            node("DequantizeLinear", &["w", "scale", "zero"], "weights", vec![axis]),
+            node("DequantizeLinear", &["w", "scale", "zero"], "weights", vec![integers("axis", &[0])]),
             node("Conv", &["input", "weights"], "mixed", vec![]),
             node("GlobalAveragePool", &["mixed"], "logits", vec![]),
         ],

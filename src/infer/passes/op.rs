@@ -1,0 +1,184 @@
+//! The operators that the pass puts into a graph: a kernel with what tract needs to run it.
+//!
+//! Pictures travel between them as bytes of the shape `batch x height x width x stride`. An operator keeps its
+//! output's memory from one run to the next.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tract_onnx::tract_hir::internal::*;
+
+use crate::infer::kernels::{Average, Dense, Depthwise, Gate, Isa, Plane, Residual, dequantise, quantise};
+
+/// A kernel in a graph.
+#[derive(Clone, PartialEq)]
+pub(super) struct Quantised {
+    pub(super) kernel: Kernel,
+    /// Pictures at a time.
+    pub(super) batch: usize,
+    pub(super) isa: Isa,
+}
+
+/// Which kernel. A [`Plane`] is the extent of the first input, or of the floats at the two ends.
+#[derive(Clone, PartialEq)]
+pub(super) enum Kernel {
+    Dense(Arc<Dense>),
+    Depthwise(Arc<Depthwise>),
+    Residual(Residual, Plane),
+    Gate(Gate, Plane),
+    Average(Average, Plane),
+    /// Floats to bytes, with scale and zero point.
+    Enter(Plane, f32, u8),
+    /// Bytes to floats, with scale and zero point.
+    Leave(Plane, f32, u8),
+}
+
+// No scale is NaN: the kernels' constructors and the pass see to that.
+impl Eq for Quantised {}
+
+impl Kernel {
+    /// The extent of the output.
+    pub(super) fn output(&self) -> Plane {
+        match self {
+            Self::Dense(op) => op.window().output,
+            Self::Depthwise(op) => op.window().output,
+            Self::Average(_, plane) => Plane { height: 1, width: 1, ..*plane },
+            Self::Residual(_, plane) | Self::Gate(_, plane) => *plane,
+            Self::Enter(plane, ..) | Self::Leave(plane, ..) => *plane,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Dense(_) => "Int8Dense",
+            Self::Depthwise(_) => "Int8Depthwise",
+            Self::Residual(..) => "Int8Residual",
+            Self::Gate(..) => "Int8Gate",
+            Self::Average(..) => "Int8Average",
+            Self::Enter(..) => "Int8Enter",
+            Self::Leave(..) => "Int8Leave",
+        }
+    }
+}
+
+impl fmt::Debug for Quantised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plane { height, width, channels } = self.kernel.output();
+        write!(f, "{} to {}x{height}x{width}x{channels}", self.kernel.name(), self.batch)
+    }
+}
+
+impl Quantised {
+    fn fact(&self) -> TypedFact {
+        let plane = self.kernel.output();
+        match self.kernel {
+            Kernel::Leave(..) => f32::fact([self.batch, plane.channels, plane.height, plane.width]),
+            _ => u8::fact([self.batch, plane.height, plane.width, plane.stride()]),
+        }
+    }
+
+    fn blank(&self) -> TractResult<Tensor> {
+        let fact = self.fact();
+        Tensor::zero_dt(fact.datum_type, fact.shape.as_concrete().context("a shape without symbols")?)
+    }
+
+    /// Runs the kernel on each picture of the batch.
+    fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
+        let isa = self.isa;
+        let plane = self.kernel.output();
+        let mut output = output.try_as_plain_ram_mut()?;
+        match &self.kernel {
+            Kernel::Enter(_, scale, zero) => {
+                let floats = inputs[0].try_as_plain_ram()?;
+                let floats = floats.as_slice::<f32>()?.chunks_exact(plane.pixels() * plane.channels);
+                for (from, to) in floats.zip(output.as_slice_mut::<u8>()?.chunks_exact_mut(plane.len())) {
+                    quantise(isa, &plane, *scale, *zero, from, to);
+                }
+                return Ok(());
+            }
+            Kernel::Leave(_, scale, zero) => {
+                let bytes = inputs[0].try_as_plain_ram()?;
+                let bytes = bytes.as_slice::<u8>()?.chunks_exact(plane.len());
+                let floats = output.as_slice_mut::<f32>()?;
+                for (from, to) in bytes.zip(floats.chunks_exact_mut(plane.pixels() * plane.channels)) {
+                    dequantise(&plane, *scale, *zero, from, to);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let output = output.as_slice_mut::<u8>()?;
+        for (n, out) in output.chunks_exact_mut(plane.len()).enumerate() {
+            let bytes = |i: usize| -> TractResult<&[u8]> {
+                let all = inputs[i].try_as_plain_ram()?.as_slice::<u8>()?;
+                let each = all.len() / self.batch;
+                Ok(&all[n * each..][..each])
+            };
+            match &self.kernel {
+                Kernel::Dense(op) => op.run(isa, bytes(0)?, out),
+                Kernel::Depthwise(op) => op.run(isa, bytes(0)?, out),
+                Kernel::Residual(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
+                Kernel::Gate(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
+                Kernel::Average(op, _) => op.run(isa, bytes(0)?, out),
+                Kernel::Enter(..) | Kernel::Leave(..) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Op for Quantised {
+    fn name(&self) -> StaticName {
+        self.kernel.name().into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![format!("{self:?}")])
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Quantised {
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut output = self.blank()?;
+        self.run(&inputs, &mut output)?;
+        Ok(tvec!(output.into_tvalue()))
+    }
+
+    op_out_of_plan!();
+
+    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        Ok(Some(Box::new(Kept { output: Arc::new(self.blank()?) })))
+    }
+}
+
+impl TypedOp for Quantised {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(self.fact()))
+    }
+
+    as_op!();
+}
+
+/// The output of the run before, whose memory the next one takes if nobody reads it any more.
+#[derive(Debug, Clone)]
+struct Kept {
+    output: Arc<Tensor>,
+}
+
+impl OpState for Kept {
+    fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let op = op.downcast_ref::<Quantised>().context("the state of another operator")?;
+        if Arc::get_mut(&mut self.output).is_none() {
+            self.output = Arc::new(op.blank()?);
+        }
+        let output = Arc::get_mut(&mut self.output).context("the output is read elsewhere")?;
+        op.run(&inputs, output)?;
+        Ok(tvec!(TValue::from_const(Arc::clone(&self.output))))
+    }
+
+    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! What the pass recognises: how the floats that are quantised were made.
+
+use std::sync::Arc;
+
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::math::{Add, Div, Mul};
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
+use tract_onnx::tract_hir::internal::*;
+
+use super::op::{Kernel, Quantised};
+use super::stored::slice;
+use super::{Bytes, Pass};
+use crate::infer::kernels::{Average, Dense, Depthwise, Gate, Plane, Requant, Residual, Table, Window, byte};
+
+/// A kernel that makes a tensor, and what it reads.
+pub(super) struct Made {
+    pub(super) kernel: Kernel,
+    pub(super) inputs: TVec<OutletId>,
+    pub(super) batch: usize,
+}
+
+impl Pass<'_> {
+    /// The kernel for the floats at `source` if they are quantised with `scale` and `zero`.
+    pub(super) fn recognise(&self, source: OutletId, scale: f32, zero: u8) -> Option<Made> {
+        let node = &self.old.nodes[source.node];
+        self.convolution(node, scale, zero)
+            .or_else(|| self.average(node, scale, zero))
+            .or_else(|| self.residual(node, scale, zero))
+            .or_else(|| self.gate(node, scale, zero))
+            .or_else(|| self.activation(source, scale, zero))
+    }
+
+    fn convolution(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
+        let conv = node.op_as::<Conv>()?;
+        let spec = &conv.pool_spec;
+        let plain = conv.q_params.is_none()
+            && conv.kernel_fmt == KernelFormat::OIHW
+            && spec.data_format == DataFormat::NCHW
+            && spec.dilations().iter().all(|d| *d == 1);
+        let input = self.bytes(node.inputs[0]).filter(|_| plain)?;
+        let floats = self.constant(node.inputs[1])?;
+        let weights = self.stored.weights(&self.old.nodes[node.inputs[1].node].name, &floats)?;
+        let (_, output) = self.extent(OutletId::new(node.id, 0))?;
+        let [rows, columns] = spec.kernel_shape[..] else { return None };
+        let strides = spec.strides();
+        let [down, across] = strides[..] else { return None };
+        let sides = [input.plane.height, input.plane.width];
+        let padding = spec.padding.compute(&sides, &spec.kernel_shape, &[1, 1], &strides);
+        let window = Window {
+            input: input.plane,
+            output,
+            size: (rows, columns),
+            step: (down, across),
+            before: (padding[0].pad_before, padding[1].pad_before),
+        };
+        let bias = self.constant(node.inputs[2]).and_then(|bias| slice::<f32>(&bias))?;
+        let requant = requant(input.scale, &weights.scale, &bias, scale, zero)?;
+        let kernel = if conv.group == 1 {
+            Kernel::Dense(Arc::new(Dense::new(window, input.zero, &weights.values, requant)?))
+        } else if conv.group == input.plane.channels {
+            Kernel::Depthwise(Arc::new(Depthwise::new(window, input.zero, &weights.values, requant)?))
+        } else {
+            return None;
+        };
+        Some(Made { kernel, inputs: tvec!(input.outlet), batch: input.batch })
+    }
+
+    /// The sum over height and width, divided by their product.
+    fn average(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
+        let (sum, factor) = [(0, 1), (1, 0)].into_iter().find_map(|(sum, count)| {
+            let count = self.constant(*node.inputs.get(count)?).and_then(|count| slice::<f32>(&count))?;
+            let [count] = count[..] else { return None };
+            let factor = if is::<Mul>(node) {
+                count
+            } else if is::<Div>(node) && sum == 0 {
+                1.0 / count
+            } else {
+                return None;
+            };
+            Some((&self.old.nodes[node.inputs[sum].node], factor))
+        })?;
+        let reduce = sum.op_as::<Reduce>()?;
+        let input = self.bytes(sum.inputs[0])?;
+        let whole = reduce.reducer == Reducer::Sum && reduce.axes[..] == [2, 3];
+        let kept = self.extent(OutletId::new(node.id, 0)).is_some();
+        // The kernel divides by the number of pixels itself.
+        let pixels = input.plane.pixels() as f32;
+        if !(whole && kept) || (factor * pixels - 1.0).abs() > 1e-4 {
+            return None;
+        }
+        let op = Average { scale: input.scale / scale, zeros: [input.zero, zero] };
+        Some(Made {
+            kernel: Kernel::Average(op, input.plane),
+            inputs: tvec!(input.outlet),
+            batch: input.batch,
+        })
+    }
+
+    fn two(&self, node: &TypedNode) -> Option<[&Bytes; 2]> {
+        let [a, b] = node.inputs[..] else { return None };
+        let (a, b) = (self.bytes(a)?, self.bytes(b)?);
+        (a.batch == b.batch).then_some([a, b])
+    }
+
+    fn residual(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
+        let [a, b] = self.two(node).filter(|[a, b]| is::<Add>(node) && a.plane == b.plane)?;
+        let op = Residual { sides: [a, b].map(|side| (side.scale / scale, side.zero)), zero };
+        let kernel = Kernel::Residual(op, a.plane);
+        Some(Made { kernel, inputs: tvec!(a.outlet, b.outlet), batch: a.batch })
+    }
+
+    /// A picture times one factor per channel, either way round.
+    fn gate(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
+        let [a, b] = self.two(node).filter(|_| is::<Mul>(node))?;
+        let one = |of: Plane| Plane { height: 1, width: 1, ..of };
+        let (picture, factors) = if b.plane == one(a.plane) { (a, b) } else { (b, a) };
+        if factors.plane != one(picture.plane) {
+            return None;
+        }
+        let op =
+            Gate { scale: picture.scale * factors.scale / scale, zeros: [picture.zero, factors.zero, zero] };
+        let kernel = Kernel::Gate(op, picture.plane);
+        Some(Made { kernel, inputs: tvec!(picture.outlet, factors.outlet), batch: picture.batch })
+    }
+
+    /// A chain of operators that change each element by itself, behind a convolution that nobody else reads: the
+    /// convolution once more, with a table.
+    fn activation(&self, source: OutletId, scale: f32, zero: u8) -> Option<Made> {
+        let mut chain = Vec::new();
+        let mut at = source;
+        while self.bytes(at).is_none() {
+            let node = &self.old.nodes[at.node];
+            let known = node.op_is::<ElementWiseOp>() || node.op_is::<TypedBinOp>();
+            let mut varying = (0..node.inputs.len()).filter(|i| self.constant(node.inputs[*i]).is_none());
+            let slot = varying.next().filter(|_| known && varying.next().is_none())?;
+            chain.push((node, slot));
+            at = node.inputs[slot];
+        }
+        let input = self.bytes(at)?;
+        let once = |outlet: OutletId| self.old.outlet_successors(outlet).len() == 1;
+        let quantised = self.old.nodes[at.node].inputs[0];
+        let made = &self.new.nodes[input.outlet.node];
+        let op = made.op_as::<Quantised>().filter(|_| once(at) && once(quantised) && !chain.is_empty())?;
+        let table = || self.table(input, &chain, scale, zero);
+        let kernel = match &op.kernel {
+            Kernel::Dense(op) => Kernel::Dense(Arc::new(Dense::clone(op).with_table(table()?))),
+            Kernel::Depthwise(op) => Kernel::Depthwise(Arc::new(Depthwise::clone(op).with_table(table()?))),
+            _ => return None,
+        };
+        Some(Made { kernel, inputs: made.inputs.iter().copied().collect(), batch: op.batch })
+    }
+
+    /// What the chain, last operator first, makes of each of the 256 bytes.
+    fn table(&self, input: &Bytes, chain: &[(&TypedNode, usize)], scale: f32, zero: u8) -> Option<Table> {
+        let floats: Vec<f32> =
+            (0..=255u8).map(|b| (f32::from(b) - f32::from(input.zero)) * input.scale).collect();
+        let mut value = tensor1(&floats).into_shape(&[1, 1, 1, 256]).ok()?.into_tvalue();
+        for (node, slot) in chain.iter().rev() {
+            let operand = |i: usize| {
+                if i == *slot {
+                    return Some(value.clone());
+                }
+                self.constant(node.inputs[i]).filter(|c| c.len() == 1).map(TValue::from_const)
+            };
+            let inputs = (0..node.inputs.len()).map(operand).collect::<Option<TVec<_>>>()?;
+            value = node.op.eval_out_of_plan(inputs).ok()??.into_iter().next()?;
+        }
+        let bytes: Vec<u8> = slice::<f32>(&value)?.into_iter().map(|v| byte(v / scale, zero)).collect();
+        bytes.try_into().ok().map(Table::new)
+    }
+
+    /// The value of a tensor that does not depend on the model's input.
+    fn constant(&self, outlet: OutletId) -> Option<Arc<Tensor>> {
+        if let Some(value) = &self.old.outlet_fact(outlet).ok()?.konst {
+            return Some(Arc::clone(value));
+        }
+        let node = &self.old.nodes[outlet.node];
+        // Small things only, such as a bias that is cast: a sound graph of weights is folded already.
+        if node.inputs.len() != 1 {
+            return None;
+        }
+        let input = TValue::from_const(self.constant(node.inputs[0])?);
+        let value = node.op.eval_out_of_plan(tvec!(input)).ok()??.into_iter().nth(outlet.slot)?;
+        Some(value.into_arc_tensor())
+    }
+}
+
+/// Whether the node is this operator of two tensors.
+fn is<T: tract_onnx::tract_core::ops::binary::BinMiniOp>(node: &TypedNode) -> bool {
+    node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<T>())
+}
+
+/// Scales and biases of a convolution: a sum's unit is the input's scale times the weight's. One bias may serve
+/// all channels.
+fn requant(input: f32, weights: &[f32], bias: &[f32], scale: f32, zero: u8) -> Option<Requant> {
+    if bias.len() != 1 && bias.len() != weights.len() {
+        return None;
+    }
+    let biases: Vec<i32> = weights
+        .iter()
+        .zip(bias.iter().cycle())
+        .map(|(w, b)| (f64::from(*b) / (f64::from(input) * f64::from(*w))).round() as i32)
+        .collect();
+    let scales: Vec<f32> = weights.iter().map(|w| input * w / scale).collect();
+    Requant::new(&biases, &scales, zero)
+}

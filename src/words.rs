@@ -1,0 +1,30 @@
+//! Errors in words.
+
+use std::error::Error;
+
+/// An error and its causes in one line, for logs and messages.
+#[must_use]
+pub fn in_words(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line = format!("{line}: {cause}");
+        next = cause.source();
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the lamp is dark")]
+    struct Dark(#[source] std::io::Error);
+
+    #[test]
+    fn causes_follow_in_order() {
+        let error = Dark(std::io::Error::other("no power"));
+        assert_eq!(in_words(&error), "the lamp is dark: no power");
+    }
+}
