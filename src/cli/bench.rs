@@ -17,17 +17,13 @@ use portero::shutdown::stop_pair;
 use portero::watch::{MotionSettings, Settings as WatchSettings, Watcher};
 use serde_json::json;
 
+use super::ModelFile;
+
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The model's manifest.
-    #[arg(
-        short,
-        long,
-        value_name = "MANIFEST",
-        default_value = "/usr/local/share/portero/models/person-v3s.toml"
-    )]
-    model: PathBuf,
+    #[command(flatten)]
+    manifest: ModelFile,
     /// A video that ffmpeg opens.
     #[arg(long, value_name = "FILE", default_value = "/usr/local/share/portero/street.mp4")]
     clip: PathBuf,
@@ -54,7 +50,7 @@ struct Costs {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let model = Arc::new(Model::load(&arguments.model)?);
+    let model = Arc::new(Model::load(&arguments.manifest.model)?);
     ensure!(arguments.clip.exists(), "{}: no such file; give one with --clip", arguments.clip.display());
     let costs = measure(arguments, &model)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -12,20 +12,16 @@ use portero::infer::{Classifier, Model};
 use portero::{capture, daemon};
 use serde_json::json;
 
+use super::ModelFile;
+
 /// Pictures and folders of pictures.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// JPEG, PNG, BMP or WebP files, or folders of them.
     #[arg(required = true, value_name = "IMAGE|FOLDER")]
     paths: Vec<PathBuf>,
-    /// The model's manifest.
-    #[arg(
-        short,
-        long,
-        value_name = "MANIFEST",
-        default_value = "/usr/local/share/portero/models/person-v3s.toml"
-    )]
-    model: PathBuf,
+    #[command(flatten)]
+    manifest: ModelFile,
     /// How many labels to show.
     #[arg(short, long, default_value_t = 5, value_name = "N")]
     top: usize,
@@ -39,7 +35,7 @@ pub(crate) struct Arguments {
 
 /// Classifies every picture; one that cannot be read is reported, counted and makes the exit code 1.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let model = Arc::new(Model::load(&arguments.model)?);
+    let model = Arc::new(Model::load(&arguments.manifest.model)?);
     let mut worker = model.worker()?;
     let mut out = io::stdout().lock();
     let (mut done, mut failed) = (0_u32, 0_u32);

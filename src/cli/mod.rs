@@ -57,6 +57,19 @@ pub(crate) struct ConfigFile {
     pub(crate) config: PathBuf,
 }
 
+/// Which model.
+#[derive(clap::Args)]
+pub(crate) struct ModelFile {
+    /// The model's manifest.
+    #[arg(
+        short,
+        long,
+        value_name = "MANIFEST",
+        default_value = "/usr/local/share/portero/models/person-v3s.toml"
+    )]
+    pub(crate) model: PathBuf,
+}
+
 /// A configuration that was refused; its report is for standard error, the exit code 78.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

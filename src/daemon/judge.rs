@@ -17,6 +17,7 @@ use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, 
 use crate::infer::Seen;
 use crate::notify::States;
 use crate::rules::{Engine, Input, RuleSet};
+use crate::shutdown::Stop;
 use crate::store::{Job, NewEvent, Picture};
 
 /// How often the engine is told that time passes.
@@ -68,8 +69,9 @@ pub(super) struct Persons {
 }
 
 impl Judge {
-    /// Runs until every sender is gone and the channel is empty.
-    pub(super) fn run(mut self, inbox: &Receiver<ToRules>) {
+    /// Runs until every sender is gone and the channel is empty; once `stop` is requested an empty channel is
+    /// enough, so that a camera thread that hangs in its driver cannot keep the rules, and with them the store, open.
+    pub(super) fn run(mut self, inbox: &Receiver<ToRules>, stop: &Stop) {
         loop {
             self.health.beat.fetch_add(1, Ordering::Relaxed);
             match inbox.recv_timeout(TICK) {
@@ -80,6 +82,7 @@ impl Judge {
                     self.step(&Input::ConfigSwap(rules), None);
                 }
                 Ok(ToRules::ClockSync(synchronised)) => self.step(&Input::ClockSync(synchronised), None),
+                Err(RecvTimeoutError::Timeout) if stop.is_requested() => return,
                 Err(RecvTimeoutError::Timeout) => self.tick(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }

@@ -66,9 +66,9 @@ pub(super) struct Topology {
     gate: DoorGate,
     clock_synchronised: Option<bool>,
     cameras: Stage,
-    workers: Stage,
+    workers: Crew,
     rules: Stage,
-    doors: Stage,
+    doors: Crew,
     publisher: Stage,
     recorder: Stage,
     /// Sleeps the supervisor; nobody ever asks it to stop.
@@ -88,9 +88,7 @@ impl Topology {
         let (jobs, job_queue) = bounded::<Job>(JOB_QUEUE);
         let (grants, grant_queue) = bounded::<Grant>(1);
         let (cameras, cameras_stop) = Stage::new();
-        let (workers, _) = Stage::new();
-        let (rules, _) = Stage::new();
-        let (doors, _) = Stage::new();
+        let (rules, rules_stop) = Stage::new();
         let (publisher, publisher_stop) = Stage::new();
         let (recorder_stage, recorder_stop) = Stage::new();
         let mut topology = Self {
@@ -109,9 +107,9 @@ impl Topology {
             model,
             config,
             cameras,
-            workers,
+            workers: Crew::new(),
             rules,
-            doors,
+            doors: Crew::new(),
             publisher,
             recorder: recorder_stage,
             rest: stop_pair(),
@@ -119,7 +117,7 @@ impl Topology {
         topology.start_publisher(clock, publisher_stop)?;
         topology.start_recorder(recorder, job_queue, recorder_stop)?;
         topology.start_doors(clock, grant_queue)?;
-        topology.start_rules(clock, inbox)?;
+        topology.start_rules(clock, inbox, rules_stop)?;
         topology.start_workers(clock)?;
         topology.start_cameras(clock, &cameras_stop)?;
         Ok(topology)
@@ -165,7 +163,7 @@ impl Topology {
         let link = DoorLink(self.notified.as_ref().map(|handles| handles.link.clone()));
         let doors = Doors::new(self.config.doors.clone(), Box::new(link));
         let (jobs, clock) = (self.job_sender(), Arc::clone(clock));
-        spawn(&mut self.doors.crew, "doors", move || {
+        spawn(&mut self.doors, "doors", move || {
             doors.run(&grants, clock.as_ref(), &mut |event, outcome| {
                 // The recorder outlives the doors and never waits for them: this send ends.
                 if jobs.send(Job::Outcome { event, outcome }).is_err() {
@@ -175,7 +173,12 @@ impl Topology {
         })
     }
 
-    fn start_rules(&mut self, clock: &Arc<dyn Clock>, inbox: Receiver<ToRules>) -> Result<(), DaemonError> {
+    fn start_rules(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        inbox: Receiver<ToRules>,
+        stop: Stop,
+    ) -> Result<(), DaemonError> {
         let judge = Judge {
             engine: Engine::new(Arc::new(self.config.rules.clone())),
             clock: Arc::clone(clock),
@@ -186,7 +189,7 @@ impl Topology {
             config_sha256: Arc::clone(&self.config.sha256),
             persons: BTreeMap::new(),
         };
-        spawn(&mut self.rules.crew, "rules", move || judge.run(&inbox))
+        spawn(&mut self.rules.crew, "rules", move || judge.run(&inbox, &stop))
     }
 
     fn start_workers(&mut self, clock: &Arc<dyn Clock>) -> Result<(), DaemonError> {
@@ -196,7 +199,7 @@ impl Topology {
             let classifier: Box<dyn Classifier> = Box::new(self.model.worker().map_err(DaemonError::Model)?);
             let (slots, clock, counts) = (self.slots.clone(), Arc::clone(clock), Arc::clone(&self.pool));
             let (id, rules) = (self.model.manifest().id.clone(), self.rules_sender());
-            spawn(&mut self.workers.crew, &format!("infer-{number}"), move || {
+            spawn(&mut self.workers, &format!("infer-{number}"), move || {
                 let mut out = |seen: Seen| rules.send(ToRules::Seen(seen)).is_ok();
                 run_worker(&slots, classifier, &id, clock.as_ref(), &counts, &mut out);
             })?;
@@ -238,9 +241,9 @@ impl Topology {
 
     /// The name of a part that nothing works without and that has ended.
     pub(super) fn ended_early(&mut self) -> Option<String> {
-        let parts =
-            [("recorder", &mut self.recorder), ("rules", &mut self.rules), ("workers", &mut self.workers)];
-        parts.into_iter().find_map(|(name, stage)| stage.crew.is_done().then(|| name.to_owned()))
+        let (recorder, rules) = (&mut self.recorder.crew, &mut self.rules.crew);
+        let parts = [("recorder", recorder), ("rules", rules), ("workers", &mut self.workers)];
+        parts.into_iter().find_map(|(name, crew)| crew.is_done().then(|| name.to_owned()))
     }
 
     /// Hands new rules to the rules thread.
@@ -350,7 +353,7 @@ impl Topology {
         self.cameras.stop = None;
         late.append(&mut self.cameras.crew.join(clock, soon));
         self.slots.close();
-        late.append(&mut self.workers.crew.join(clock, end));
+        late.append(&mut self.workers.join(clock, end));
         self.to_rules = None;
         self.rules.stop = None;
         late.append(&mut self.rules.crew.join(clock, end));
@@ -358,7 +361,7 @@ impl Topology {
             self.pause(Duration::from_millis(5));
         }
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
-        late.append(&mut self.doors.crew.join(clock, end));
+        late.append(&mut self.doors.join(clock, end));
         self.publisher.stop = None;
         late.append(&mut self.publisher.crew.join(clock, end));
         self.recorder.stop = None;

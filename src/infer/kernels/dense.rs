@@ -1,6 +1,6 @@
 //! A convolution that mixes all channels, of any window; 1x1 is the one that counts.
 
-use super::requant::ORDER;
+use super::requant::{ORDER, pack};
 use super::{Isa, LANES, Level, Requant, Table, Window};
 
 /// Pairs of inputs that a sum is made of, padding included; that of the last tap is left out.
@@ -46,14 +46,7 @@ impl Dense {
             let (tap, channel) = (k / stride, k % stride);
             if o < outputs && channel < inputs { weights[o * depth + channel * taps + tap] } else { 0 }
         };
-        let mut packed = Vec::with_capacity(blocks * LANES * 2 * pairs);
-        for block in 0..blocks {
-            for pair in 0..pairs {
-                for lane in ORDER {
-                    packed.extend([0, 1].map(|half| weight(block * LANES + lane, 2 * pair + half)));
-                }
-            }
-        }
+        let packed = pack(blocks, pairs, weight);
         #[cfg(target_arch = "x86_64")]
         let lanes = requant.lanes(blocks);
         Some(Self {

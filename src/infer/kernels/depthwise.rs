@@ -1,6 +1,6 @@
 //! A convolution of each channel with a window of its own.
 
-use super::requant::ORDER;
+use super::requant::{ORDER, pack};
 use super::{Isa, LANES, Level, Requant, Table, Window};
 
 /// A depthwise convolution. At least five channels, as many out as in.
@@ -37,14 +37,7 @@ impl Depthwise {
         let weight = |c: usize, tap: usize| {
             if c < channels && tap < taps { i16::from(weights[c * taps + tap]) } else { 0 }
         };
-        let mut packed = Vec::with_capacity(blocks * LANES * taps.next_multiple_of(2));
-        for block in 0..blocks {
-            for pair in 0..taps.div_ceil(2) {
-                for lane in ORDER {
-                    packed.extend([0, 1].map(|half| weight(block * LANES + lane, 2 * pair + half)));
-                }
-            }
-        }
+        let packed = pack(blocks, taps.div_ceil(2), weight);
         #[cfg(target_arch = "x86_64")]
         let lanes = requant.lanes(blocks);
         Some(Self {

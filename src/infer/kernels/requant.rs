@@ -124,6 +124,20 @@ pub(super) struct Lanes {
 }
 
 /// Which channel of a block stands where in a pair of registers: packing two of them to 16 bits interleaves
+/// Packs weights for the vector loops: `[block of 16 channels][pair of steps][16 channels in the order of ORDER][2]`,
+/// where `weight` is asked for a channel and a step, and answers zero for what is padding.
+pub(super) fn pack<W>(blocks: usize, pairs: usize, weight: impl Fn(usize, usize) -> W) -> Vec<W> {
+    let mut packed = Vec::with_capacity(blocks * pairs * LANES * 2);
+    for block in 0..blocks {
+        for pair in 0..pairs {
+            for lane in ORDER {
+                packed.extend([0, 1].map(|half| weight(block * LANES + lane, 2 * pair + half)));
+            }
+        }
+    }
+    packed
+}
+
 /// their halves, and so brings the channels into their natural order.
 pub(super) const ORDER: [usize; LANES] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
 
