@@ -45,8 +45,15 @@ fn a_looped_folder_goes_round_and_sees_new_pictures() {
     let running = start(Settings { looped: true, ..folder(pictures.path()) });
     let widths: Vec<_> = running.frames(6).iter().map(Frame::width).collect();
     assert_eq!(widths, [40, 20, 640, 40, 20, 640]);
-    std::fs::rename(pictures.path().join("b.jpg"), pictures.path().join("z.jpg")).unwrap();
-    wait_until("the new order", || running.frames(3).iter().map(Frame::width).eq([20, 640, 40]));
+    // Made elsewhere and moved in, so that no half-written picture is ever listed.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let new = elsewhere.path().join("z.png");
+    make(&["-f", "lavfi", "-i", "color=blue:size=50x30", "-frames:v", "1"], &new);
+    std::fs::copy(&new, pictures.path().join("z.tmp")).unwrap();
+    std::fs::rename(pictures.path().join("z.tmp"), pictures.path().join("z.png")).unwrap();
+    wait_until("the new picture", || running.frames(1)[0].width() == 50);
+    let widths: Vec<_> = running.frames(4).iter().map(Frame::width).collect();
+    assert_eq!(widths, [40, 20, 640, 50], "it comes last by name and goes round with the others");
 }
 
 #[test]
