@@ -20,7 +20,7 @@ use portero::domain::{CameraId, CameraState, Frame};
 use portero::shutdown::{StopHandle, stop_pair};
 
 /// Nothing here takes as long on a machine that works.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(source: Source) -> Settings {
     Settings {

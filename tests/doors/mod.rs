@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::support::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn door(name: &str, mode: Mode, kind: Kind) -> Settings {
     Settings {
