@@ -5,47 +5,44 @@
 
 use std::arch::x86_64::*;
 
+use super::convolution::Layer;
+use super::dense::groups;
+use super::depthwise::Pairs;
 use super::requant::{Lanes, Table};
-use super::{Dense, Depthwise, Isa, LANES, Level, scratch};
+use super::{LANES, Level, scratch};
 
 /// Pixels of a tile: with 16 channels each, twelve of the sixteen registers hold sums.
 const TILE: usize = 6;
 
-/// [`Dense::run`] on a bordered input, `width` pixels to a row.
-pub(super) fn dense(isa: Isa, op: &Dense, input: &[u8], width: usize, output: &mut [u8]) {
-    assert_eq!(isa.0, Level::Avx2);
-    // SAFETY: the assertion above; `Isa` holds `Level::Avx2` only on a processor that has it.
-    unsafe { dense_tiles(op, input, width, output) }
+/// [`super::dense::run`].
+pub(super) fn dense(level: Level, layer: &Layer, packed: &[i8], input: &[u8], output: &mut [u8]) {
+    assert_eq!(level, Level::Avx2);
+    // SAFETY: the assertion above; `Level::Avx2` exists only on a processor that has it.
+    unsafe { dense_tiles(layer, packed, input, output) }
 }
 
-/// [`Depthwise::run`] on a bordered input, `width` pixels to a row.
-pub(super) fn depthwise(
-    isa: Isa,
-    op: &Depthwise,
-    input: &[u8],
-    width: usize,
-    offsets: &[usize],
-    output: &mut [u8],
-) {
-    assert_eq!(isa.0, Level::Avx2);
-    // SAFETY: the assertion above; `Isa` holds `Level::Avx2` only on a processor that has it.
-    unsafe { depthwise_rows(op, input, width, offsets, output) }
+/// [`super::depthwise::run`] on an input with its border.
+pub(super) fn depthwise(level: Level, layer: &Layer, pairs: &Pairs, input: &[u8], output: &mut [u8]) {
+    assert_eq!(level, Level::Avx2);
+    // SAFETY: the assertion above; `Level::Avx2` exists only on a processor that has it.
+    unsafe { depthwise_rows(layer, pairs, input, output) }
 }
 
 #[target_feature(enable = "avx2")]
-fn dense_tiles(op: &Dense, input: &[u8], width: usize, output: &mut [u8]) {
-    let window = &op.window;
-    let (stride, row) = (window.input.stride(), op.row());
-    let (pairs, pitch) = (op.pairs(), window.size.0 * row / 2);
+fn dense_tiles(layer: &Layer, packed: &[i8], input: &[u8], output: &mut [u8]) {
+    let window = &layer.window;
+    let (stride, row, width) = (window.input.stride(), window.row(), window.bordered().width);
+    let (pairs, pitch) = (groups(window, 2), window.size.0 * row / 2);
     let out = window.output;
     let blocks = out.channels.div_ceil(LANES);
-    // What neighbouring windows cover lies end to end.
-    let adjoining = window.size == (1, 1) && window.step == (1, 1);
+    // What neighbouring windows cover lies end to end, from one picture to the next.
+    let adjoining = window.is_point();
+    let count = output.len() / out.stride();
     let mut at = 0;
     // Eight words more, as `widen` writes whole registers.
     scratch::pairs(TILE * pitch + 8, |patches| {
-        while at < out.pixels() {
-            let left = out.pixels() - at;
+        while at < count {
+            let left = count - at;
             // The rest is shared out evenly: five and five are quicker than six and four.
             let pixels = left.div_ceil(left.div_ceil(TILE));
             if adjoining {
@@ -63,7 +60,7 @@ fn dense_tiles(op: &Dense, input: &[u8], width: usize, output: &mut [u8]) {
             let end = at + pixels;
             let target = &mut output[at * out.stride()..end * out.stride()];
             for block in 0..blocks {
-                let weights = &op.packed[block * pairs * 2 * LANES..][..pairs * 2 * LANES];
+                let weights = &packed[block * pairs * 2 * LANES..][..pairs * 2 * LANES];
                 let tile = match pixels {
                     1 => tile::<1>,
                     2 => tile::<2>,
@@ -72,9 +69,9 @@ fn dense_tiles(op: &Dense, input: &[u8], width: usize, output: &mut [u8]) {
                     5 => tile::<5>,
                     _ => tile::<TILE>,
                 };
-                tile(patches, pitch, weights, &Finish::new(&op.lanes, block), block, target, out.stride());
+                tile(patches, pitch, weights, &Finish::new(&layer.lanes, block), block, target, out.stride());
             }
-            if let Some(table) = op.requant.table() {
+            if let Some(table) = layer.requant.table() {
                 look_up(table, target);
             }
             at = end;
@@ -181,18 +178,20 @@ impl Finish {
 }
 
 #[target_feature(enable = "avx2")]
-fn depthwise_rows(op: &Depthwise, input: &[u8], width: usize, offsets: &[usize], output: &mut [u8]) {
-    let out = op.window.output;
+fn depthwise_rows(layer: &Layer, pairs: &Pairs, input: &[u8], output: &mut [u8]) {
+    let Pairs { weights: packed, offsets } = pairs;
+    let window = &layer.window;
+    let out = window.output;
     let stride = out.stride();
-    let (down, across) = (op.window.step.0 * width * stride, op.window.step.1 * stride);
+    let (down, across) = (window.step.0 * window.bordered().width * stride, window.step.1 * stride);
     let reach = (out.width - 1) * across + offsets.iter().max().copied().unwrap_or(0) + stride;
-    assert_eq!(op.packed.len(), stride * offsets.len());
+    assert_eq!(packed.len(), stride * offsets.len());
     assert!(stride.is_multiple_of(LANES) && offsets.len().is_multiple_of(2));
     for (y, line) in output.chunks_exact_mut(out.width * stride).enumerate() {
         let rows = &input[y * down..y * down + reach];
         for block in 0..stride / LANES {
-            let finish = Finish::new(&op.lanes, block);
-            let weights = &op.packed[block * offsets.len() * LANES..][..offsets.len() * LANES];
+            let finish = Finish::new(&layer.lanes, block);
+            let weights = &packed[block * offsets.len() * LANES..][..offsets.len() * LANES];
             let mut x = 0;
             while x < out.width {
                 let left = out.width - x;
@@ -211,7 +210,7 @@ fn depthwise_rows(op: &Depthwise, input: &[u8], width: usize, offsets: &[usize],
                 x += pixels;
             }
         }
-        if let Some(table) = op.requant.table() {
+        if let Some(table) = layer.requant.table() {
             look_up(table, line);
         }
     }

@@ -1,109 +1,86 @@
-//! A convolution of each channel with a window of its own.
+//! A convolution of each channel with a window of its own: packing of the weights, and the loops in plain Rust.
 
-use super::requant::{ORDER, pack};
-use super::{Isa, LANES, Level, Requant, Table, Window};
+use super::convolution::Layer;
+use super::{LANES, Level, Window, requant};
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, vnni};
 
-/// A depthwise convolution. At least five channels, as many out as in.
+/// Packed weights, in the form that the level reads.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Depthwise {
-    pub(super) window: Window,
-    pub(super) zero: u8,
-    pub(super) requant: Requant,
-    /// `[block of 16 channels][pair of taps][16 channels in the order of ORDER][2]`.
-    pub(super) packed: Vec<i16>,
+pub(super) enum Packed {
+    /// `[channel][tap]`, as they came.
+    Plain(Vec<i8>),
     #[cfg(target_arch = "x86_64")]
-    pub(super) lanes: super::requant::Lanes,
+    Pairs(Pairs),
+    #[cfg(target_arch = "x86_64")]
+    Shifted(vnni::Shifted),
 }
 
-impl Depthwise {
-    /// `weights` are `[channel][row][column]`; `zero` is the input's zero point. `None` when the lengths do not
-    /// fit or there are fewer than five channels.
-    #[must_use]
-    pub(crate) fn new(window: Window, zero: u8, weights: &[i8], mut requant: Requant) -> Option<Self> {
-        let channels = window.input.channels;
-        let taps = window.size.0 * window.size.1;
-        let fits = channels > 4 && window.output.channels == channels && requant.channels() == channels;
-        if !fits || taps == 0 || weights.len() != taps * channels {
-            return None;
+/// Taps in pairs.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Pairs {
+    /// `[block of 16 channels][pair of taps][16 channels in the level's order][2]`.
+    pub(super) weights: Vec<i16>,
+    /// Where each tap lies from the window's corner, in bytes; an odd number of taps repeats the last, which has
+    /// a weight of 0 there.
+    pub(super) offsets: Vec<usize>,
+}
+
+impl Packed {
+    /// `weights` are `[channel][row][column]`.
+    pub(super) fn new(level: Level, window: &Window, weights: &[i8]) -> Self {
+        match level {
+            Level::Portable => Self::Plain(weights.to_vec()),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => Self::Pairs(Pairs::new(level, window, weights)),
+            #[cfg(target_arch = "x86_64")]
+            Level::Vnni => Self::Shifted(vnni::Shifted::new(window, weights)),
         }
-        requant.shift(|c| {
-            let sum: i32 = weights[c * taps..][..taps].iter().map(|w| i32::from(*w)).sum();
-            sum.saturating_mul(i32::from(zero))
-        });
-        if !requant.holds(taps) {
-            return None;
-        }
-        let blocks = channels.div_ceil(LANES);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Pairs {
+    fn new(level: Level, window: &Window, weights: &[i8]) -> Self {
+        let (channels, taps) = (window.input.channels, window.taps());
         let weight = |c: usize, tap: usize| {
             if c < channels && tap < taps { i16::from(weights[c * taps + tap]) } else { 0 }
         };
-        let packed = pack(blocks, taps.div_ceil(2), weight);
+        let weights = requant::pack(channels.div_ceil(LANES), taps.div_ceil(2), 2, level.order(), weight);
+        let offsets = (0..taps.next_multiple_of(2)).map(|tap| offset(window, tap.min(taps - 1))).collect();
+        Self { weights, offsets }
+    }
+}
+
+/// Where a tap lies from the window's corner, in bytes.
+fn offset(window: &Window, tap: usize) -> usize {
+    (tap / window.size.1 * window.bordered().width + tap % window.size.1) * window.input.stride()
+}
+
+/// One picture, without its border.
+pub(super) fn run(level: Level, layer: &Layer, packed: &Packed, input: &[u8], output: &mut [u8]) {
+    let bordered = |run: &mut dyn FnMut(&[u8])| layer.window.with_border(input, layer.zero, run);
+    match packed {
+        Packed::Plain(weights) => bordered(&mut |input| portable(layer, weights, input, output)),
         #[cfg(target_arch = "x86_64")]
-        let lanes = requant.lanes(blocks);
-        Some(Self {
-            window,
-            zero,
-            requant,
-            packed,
-            #[cfg(target_arch = "x86_64")]
-            lanes,
-        })
+        Packed::Pairs(pairs) => bordered(&mut |input| avx2::depthwise(level, layer, pairs, input, output)),
+        #[cfg(target_arch = "x86_64")]
+        Packed::Shifted(shifted) => vnni::depthwise(level, layer, shifted, input, output),
     }
+}
 
-    /// The same with an activation behind it.
-    #[must_use]
-    pub(crate) fn with_table(mut self, table: Table) -> Self {
-        self.requant = self.requant.with_table(table);
-        self
-    }
-
-    /// Where the window lies.
-    #[must_use]
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
-    }
-
-    /// Runs it on one picture. `input` and `output` have the lengths of the window's planes.
-    ///
-    /// # Panics
-    /// If they have not.
-    pub(crate) fn run(&self, isa: Isa, input: &[u8], output: &mut [u8]) {
-        assert_eq!((input.len(), output.len()), (self.window.input.len(), self.window.output.len()));
-        self.window.with_border(input, self.zero, |input, plane| {
-            let offsets = self.offsets(plane.width);
-            match isa.0 {
-                Level::Portable => self.portable(input, plane.width, &offsets, output),
-                #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => super::avx2::depthwise(isa, self, input, plane.width, &offsets, output),
-            }
-        });
-    }
-
-    /// Where each tap lies from the window's corner, in bytes; an odd number of taps repeats the last, which has
-    /// a weight of 0 there.
-    fn offsets(&self, width: usize) -> Vec<usize> {
-        let (rows, columns) = self.window.size;
-        let stride = self.window.input.stride();
-        let at = |tap: usize| (tap / columns * width + tap % columns) * stride;
-        (0..(rows * columns).next_multiple_of(2)).map(|tap| at(tap.min(rows * columns - 1))).collect()
-    }
-
-    fn portable(&self, input: &[u8], width: usize, offsets: &[usize], output: &mut [u8]) {
-        let Window { output: out, step, .. } = self.window;
-        let stride = out.stride();
-        for (pixel, bytes) in output.chunks_exact_mut(stride).enumerate() {
-            let corner = (pixel / out.width * step.0 * width + pixel % out.width * step.1) * stride;
-            for (block, packed) in self.packed.chunks_exact(offsets.len() * LANES).enumerate() {
-                for (i, lane) in ORDER.into_iter().enumerate() {
-                    let channel = block * LANES + lane;
-                    let tap = |(n, offset): (usize, &usize)| {
-                        let weight = packed[n / 2 * 2 * LANES + 2 * i + n % 2];
-                        i32::from(input[corner + offset + channel]) * i32::from(weight)
-                    };
-                    let sum = offsets.iter().enumerate().map(tap).sum();
-                    bytes[channel] = self.requant.finish(sum, channel);
-                }
-            }
+fn portable(layer: &Layer, weights: &[i8], input: &[u8], output: &mut [u8]) {
+    let Window { output: out, step, .. } = layer.window;
+    let (stride, width, taps) = (out.stride(), layer.window.bordered().width, layer.window.taps());
+    for (pixel, bytes) in output.chunks_exact_mut(stride).enumerate() {
+        let corner = (pixel / out.width * step.0 * width + pixel % out.width * step.1) * stride;
+        for (channel, byte) in bytes.iter_mut().enumerate() {
+            let weights = weights.chunks_exact(taps).nth(channel).unwrap_or(&[]);
+            let tap = |(tap, weight): (usize, &i8)| {
+                i32::from(input[corner + offset(&layer.window, tap) + channel]) * i32::from(*weight)
+            };
+            *byte = layer.requant.finish(weights.iter().enumerate().map(tap).sum(), channel);
         }
     }
 }

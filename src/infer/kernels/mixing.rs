@@ -1,7 +1,7 @@
 //! What needs no packed weights: residual add, gate, average, and the two ends of a quantised stretch.
 //!
-//! Each is one plain loop. For AVX2 the same source is compiled a second time with those instructions: floats
-//! are multiplied and added one by one, so that both give the same bytes.
+//! Each is one plain loop. For AVX2 and more the same source is compiled a second time with those instructions:
+//! floats are multiplied and added one by one, so that both give the same bytes.
 
 use super::requant::byte;
 use super::{Isa, Level, Plane};
@@ -16,12 +16,12 @@ macro_rules! kernel {
             fn avx2($($arg: $type),*) {
                 $body($($arg),*);
             }
-            match isa.0 {
+            match isa.level() {
                 Level::Portable => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
-                Level::Avx2 => {
+                Level::Avx2 | Level::Vnni => {
                     #[expect(unsafe_code, reason = "calls code compiled for AVX2")]
-                    // SAFETY: `Isa` holds `Level::Avx2` only on a processor that has it.
+                    // SAFETY: these levels exist only on a processor that has AVX2.
                     unsafe { avx2($($arg),*) }
                 }
             }

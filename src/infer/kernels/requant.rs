@@ -1,7 +1,7 @@
 //! From a 32-bit sum back to a byte: bias, a scale per channel, rounding to the nearest even, zero point,
 //! saturation, and a table for what the activation makes of each of the 256 bytes.
 
-use super::LANES;
+use super::{LANES, Level};
 
 /// How a layer's sums become bytes: `table[clamp(round((sum + bias) * scale) + zero)]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,9 +15,9 @@ pub(crate) struct Requant {
 /// What an activation makes of each byte.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Table {
-    bytes: [u8; 256],
+    pub(super) bytes: [u8; 256],
     /// The rows of `bytes`, each but the first and the ninth as its difference (XOR) from the row before, twice
-    /// side by side: as the vector kernels look it up.
+    /// side by side: as AVX2 looks it up.
     #[cfg(target_arch = "x86_64")]
     pub(super) steps: [[u8; 32]; 16],
 }
@@ -104,18 +104,18 @@ impl Requant {
         }
     }
 
-    /// Biases and scales of all blocks of 16 channels in the order of the vector registers.
-    #[cfg(target_arch = "x86_64")]
-    pub(super) fn lanes(&self, blocks: usize) -> Lanes {
-        let at = |i: usize| i / LANES * LANES + ORDER[i % LANES];
-        let bias = (0..blocks * LANES).map(|i| self.bias.get(at(i)).copied().unwrap_or(0)).collect();
-        let scale = (0..blocks * LANES).map(|i| self.scale.get(at(i)).copied().unwrap_or(0.0)).collect();
+    /// Biases and scales of all blocks of 16 channels in the level's order.
+    pub(super) fn lanes(&self, level: Level) -> Lanes {
+        let lanes = self.channels().next_multiple_of(LANES);
+        let order = level.order();
+        let at = |i: usize| i / LANES * LANES + order[i % LANES];
+        let bias = (0..lanes).map(|i| self.bias.get(at(i)).copied().unwrap_or(0)).collect();
+        let scale = (0..lanes).map(|i| self.scale.get(at(i)).copied().unwrap_or(0.0)).collect();
         Lanes { bias, scale, zero: self.zero }
     }
 }
 
-/// A requantisation as the vector kernels read it.
-#[cfg(target_arch = "x86_64")]
+/// A requantisation as the vector kernels read it: whole blocks of 16 channels, zeros for what is padding.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Lanes {
     pub(super) bias: Vec<i32>,
@@ -123,23 +123,25 @@ pub(super) struct Lanes {
     pub(super) zero: u8,
 }
 
-/// Which channel of a block stands where in a pair of registers: packing two of them to 16 bits interleaves
-/// Packs weights for the vector loops: `[block of 16 channels][pair of steps][16 channels in the order of ORDER][2]`,
+/// Packs weights for the vector loops: `[block of 16 channels][group of steps][16 channels in this order][group]`,
 /// where `weight` is asked for a channel and a step, and answers zero for what is padding.
-pub(super) fn pack<W>(blocks: usize, pairs: usize, weight: impl Fn(usize, usize) -> W) -> Vec<W> {
-    let mut packed = Vec::with_capacity(blocks * pairs * LANES * 2);
+pub(super) fn pack<W>(
+    blocks: usize,
+    groups: usize,
+    group: usize,
+    order: [usize; LANES],
+    weight: impl Fn(usize, usize) -> W,
+) -> Vec<W> {
+    let mut packed = Vec::with_capacity(blocks * groups * LANES * group);
     for block in 0..blocks {
-        for pair in 0..pairs {
-            for lane in ORDER {
-                packed.extend([0, 1].map(|half| weight(block * LANES + lane, 2 * pair + half)));
+        for first in (0..groups).map(|g| g * group) {
+            for lane in order {
+                packed.extend((first..first + group).map(|step| weight(block * LANES + lane, step)));
             }
         }
     }
     packed
 }
-
-/// their halves, and so brings the channels into their natural order.
-pub(super) const ORDER: [usize; LANES] = [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15];
 
 /// `clamp(round(value) + zero)`, ties to even. A float below 2^22 plus this constant has no fraction left, rounded
 /// as IEEE 754 says, and its lowest bits are the integer: no call, and the compiler makes vectors of it.

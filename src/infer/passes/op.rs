@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
 
-use crate::infer::kernels::{Average, Dense, Depthwise, Gate, Isa, Plane, Residual, dequantise, quantise};
+use crate::infer::kernels::{Average, Convolution, Gate, Isa, Plane, Residual, dequantise, quantise};
 
 /// A kernel in a graph.
 #[derive(Clone, PartialEq)]
@@ -22,8 +22,7 @@ pub(super) struct Quantised {
 /// Which kernel. A [`Plane`] is the extent of the first input, or of the floats at the two ends.
 #[derive(Clone, PartialEq)]
 pub(super) enum Kernel {
-    Dense(Arc<Dense>),
-    Depthwise(Arc<Depthwise>),
+    Convolution(Arc<Convolution>),
     Residual(Residual, Plane),
     Gate(Gate, Plane),
     Average(Average, Plane),
@@ -40,8 +39,7 @@ impl Kernel {
     /// The extent of the output.
     pub(super) fn output(&self) -> Plane {
         match self {
-            Self::Dense(op) => op.window().output,
-            Self::Depthwise(op) => op.window().output,
+            Self::Convolution(op) => op.window().output,
             Self::Average(_, plane) => Plane { height: 1, width: 1, ..*plane },
             Self::Residual(_, plane) | Self::Gate(_, plane) => *plane,
             Self::Enter(plane, ..) | Self::Leave(plane, ..) => *plane,
@@ -50,8 +48,8 @@ impl Kernel {
 
     fn name(&self) -> &'static str {
         match self {
-            Self::Dense(_) => "Int8Dense",
-            Self::Depthwise(_) => "Int8Depthwise",
+            Self::Convolution(op) if op.is_depthwise() => "Int8Depthwise",
+            Self::Convolution(_) => "Int8Dense",
             Self::Residual(..) => "Int8Residual",
             Self::Gate(..) => "Int8Gate",
             Self::Average(..) => "Int8Average",
@@ -115,8 +113,7 @@ impl Quantised {
                 Ok(&all[n * each..][..each])
             };
             match &self.kernel {
-                Kernel::Dense(op) => op.run(isa, bytes(0)?, out),
-                Kernel::Depthwise(op) => op.run(isa, bytes(0)?, out),
+                Kernel::Convolution(op) => op.run(bytes(0)?, out),
                 Kernel::Residual(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
                 Kernel::Gate(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
                 Kernel::Average(op, _) => op.run(isa, bytes(0)?, out),

@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::internal::*;
 use super::op::{Kernel, Quantised};
 use super::stored::slice;
 use super::{Bytes, Pass};
-use crate::infer::kernels::{Average, Dense, Depthwise, Gate, Plane, Requant, Residual, Table, Window, byte};
+use crate::infer::kernels::{Average, Convolution, Gate, Plane, Requant, Residual, Table, Window, byte};
 
 /// A kernel that makes a tensor, and what it reads.
 pub(super) struct Made {
@@ -57,13 +57,15 @@ impl Pass<'_> {
         };
         let bias = self.constant(node.inputs[2]).and_then(|bias| slice::<f32>(&bias))?;
         let requant = requant(input.scale, &weights.scale, &bias, scale, zero)?;
-        let kernel = if conv.group == 1 {
-            Kernel::Dense(Arc::new(Dense::new(window, input.zero, &weights.values, requant)?))
+        let pack = if conv.group == 1 {
+            Convolution::dense
         } else if conv.group == input.plane.channels {
-            Kernel::Depthwise(Arc::new(Depthwise::new(window, input.zero, &weights.values, requant)?))
+            Convolution::depthwise
         } else {
             return None;
         };
+        let kernel =
+            Kernel::Convolution(Arc::new(pack(self.isa, window, input.zero, &weights.values, requant)?));
         Some(Made { kernel, inputs: tvec!(input.outlet), batch: input.batch })
     }
 
@@ -144,11 +146,8 @@ impl Pass<'_> {
         let made = &self.new.nodes[input.outlet.node];
         let op = made.op_as::<Quantised>().filter(|_| once(at) && once(quantised) && !chain.is_empty())?;
         let table = || self.table(input, &chain, scale, zero);
-        let kernel = match &op.kernel {
-            Kernel::Dense(op) => Kernel::Dense(Arc::new(Dense::clone(op).with_table(table()?))),
-            Kernel::Depthwise(op) => Kernel::Depthwise(Arc::new(Depthwise::clone(op).with_table(table()?))),
-            _ => return None,
-        };
+        let Kernel::Convolution(op_before) = &op.kernel else { return None };
+        let kernel = Kernel::Convolution(Arc::new(Convolution::clone(op_before).with_table(table()?)));
         Some(Made { kernel, inputs: made.inputs.iter().copied().collect(), batch: op.batch })
     }
 

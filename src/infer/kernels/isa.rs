@@ -1,0 +1,92 @@
+//! Which instructions the kernels may use, found out at run time.
+
+use super::LANES;
+
+/// Which instructions the kernels may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Isa(Level);
+
+/// What there are kernels for, worst first. Any but `Portable` is proof that this processor has it: only [`Isa`]
+/// makes one, and only after asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Level {
+    /// Plain Rust.
+    Portable,
+    /// AVX2: Haswell, Zen and newer.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// AVX-512 with VNNI and VBMI: Ice Lake, Zen 4 and newer.
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+impl Isa {
+    /// Plain Rust only.
+    pub(crate) const PORTABLE: Self = Self(Level::Portable);
+
+    /// All that this processor has, worst first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found = vec![Self::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx2") {
+                found.push(Self(Level::Avx2));
+                let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
+                if wide && has!("avx512vnni") && has!("avx512vbmi") {
+                    found.push(Self(Level::Vnni));
+                }
+            }
+        }
+        found
+    }
+
+    /// The best that this processor has, or what `PORTERO_KERNELS` names, if it has that: a switch to measure with.
+    #[must_use]
+    pub(crate) fn best() -> Self {
+        let all = Self::all();
+        let wanted = std::env::var("PORTERO_KERNELS").unwrap_or_default();
+        let named = all.iter().find(|isa| isa.name() == wanted);
+        named.or(all.last()).copied().unwrap_or(Self::PORTABLE)
+    }
+
+    /// As `PORTERO_KERNELS` and the log name it.
+    #[must_use]
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Vnni => "vnni",
+        }
+    }
+
+    pub(super) fn level(self) -> Level {
+        self.0
+    }
+}
+
+impl Level {
+    /// How many inputs stand side by side in the packed weights of a dense convolution: as many as one instruction
+    /// multiplies and adds up.
+    pub(super) fn group(self) -> usize {
+        match self {
+            Self::Portable => 1,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => 2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Vnni => 4,
+        }
+    }
+
+    /// Which output of a block of sixteen stands where in the packed weights, biases and scales.
+    pub(super) fn order(self) -> [usize; LANES] {
+        match self {
+            // Packing two registers to 16 bits interleaves their halves, and so brings this into order.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15],
+            _ => std::array::from_fn(|i| i),
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Extents of pictures in memory, and windows laid over them.
+
+use super::{LANES, scratch};
+
+/// The extent of a picture in memory: `height * width * stride` bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Plane {
+    /// Rows.
+    pub(crate) height: usize,
+    /// Pixels in a row.
+    pub(crate) width: usize,
+    /// Channels that mean something.
+    pub(crate) channels: usize,
+}
+
+impl Plane {
+    /// Bytes from one pixel to the next: 4 for up to four channels, else the next multiple of 16.
+    #[must_use]
+    pub(crate) fn stride(&self) -> usize {
+        if self.channels <= 4 { 4 } else { self.channels.next_multiple_of(LANES) }
+    }
+
+    /// Pixels.
+    #[must_use]
+    pub(crate) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    /// Bytes.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.pixels() * self.stride()
+    }
+}
+
+/// Where a window is laid over its input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Window {
+    /// The input.
+    pub(crate) input: Plane,
+    /// The output; its channels are the layer's.
+    pub(crate) output: Plane,
+    /// Height and width of the window.
+    pub(crate) size: (usize, usize),
+    /// Steps down and across.
+    pub(crate) step: (usize, usize),
+    /// Rows above and columns left of the input that read as its zero point.
+    pub(crate) before: (usize, usize),
+}
+
+impl Window {
+    /// Whether each output pixel is made of the input pixel at its place: then pictures laid end to end are one.
+    pub(super) fn is_point(&self) -> bool {
+        self.size == (1, 1) && self.step == (1, 1) && self.before == (0, 0)
+    }
+
+    /// Taps.
+    pub(super) fn taps(&self) -> usize {
+        self.size.0 * self.size.1
+    }
+
+    /// Bytes that the window covers in one of its rows.
+    pub(super) fn row(&self) -> usize {
+        self.size.1 * self.input.stride()
+    }
+
+    /// The input's extent with its border: what the windows cover, and never less than the input.
+    pub(super) fn bordered(&self) -> Plane {
+        let cover = |out: usize, step: usize, size: usize| (out - 1) * step + size;
+        let height = cover(self.output.height, self.step.0, self.size.0);
+        let width = cover(self.output.width, self.step.1, self.size.1);
+        Plane {
+            height: height.max(self.before.0 + self.input.height),
+            width: width.max(self.before.1 + self.input.width),
+            channels: self.input.channels,
+        }
+    }
+
+    /// Calls `run` with the input in its border of `zero`: a copy, unless there is no border.
+    pub(super) fn with_border(&self, input: &[u8], zero: u8, run: impl FnOnce(&[u8])) {
+        let bordered = self.bordered();
+        if bordered == self.input {
+            return run(input);
+        }
+        let stride = bordered.stride();
+        scratch::bytes(bordered.len(), |copy| {
+            let row = self.input.width * stride;
+            let left = self.before.1 * stride;
+            for (y, line) in copy.chunks_exact_mut(bordered.width * stride).enumerate() {
+                let from = y.checked_sub(self.before.0).filter(|y| *y < self.input.height);
+                match from {
+                    Some(from) => {
+                        line[..left].fill(zero);
+                        line[left..left + row].copy_from_slice(&input[from * row..][..row]);
+                        line[left + row..].fill(zero);
+                    }
+                    None => line.fill(zero),
+                }
+            }
+            run(copy);
+        });
+    }
+}
