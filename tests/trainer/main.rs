@@ -5,6 +5,8 @@
 #![expect(clippy::disallowed_methods, reason = "a deadline of a test is real time")]
 
 mod data;
+mod export;
+mod judging;
 mod libtorch;
 mod regimes;
 mod runs;

@@ -1,23 +1,9 @@
 //! Transfer and fine-tuning of the pretrained base that lies beside the repository.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{Stripes, refused, root, stderr, stdout, train};
-
-/// The base, made of the shared weights; `None`, with a printed reason, where they are not there.
-fn base(folder: &Path) -> Option<PathBuf> {
-    let weights = root().join("../shared/models/mobilenet_v3_small.imagenet.safetensors");
-    if !weights.exists() {
-        println!("skipped: {} is not there", weights.display());
-        return None;
-    }
-    let out = folder.join("base.safetensors");
-    let (from, to) = (weights.to_str().unwrap(), out.to_str().unwrap());
-    let output = train(&["base", "--from", from, "--padding", "tensorflow", "--out", to]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    Some(out)
-}
+use crate::support::{Stripes, base, refused, stderr, stdout, train};
 
 fn arguments<'a>(
     regime: &'a str,

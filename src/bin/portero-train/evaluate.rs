@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::data::{Augment, Batches, Dataset};
-use crate::fit::{BEST, Epoch, HISTORY, Run, load_weights, write_json, write_whole};
+use crate::fit::{BEST, Epoch, HISTORY, Run, load_weights, share, write_json, write_whole};
 use crate::model::{Design, Model, Network};
 use crate::{report, train, weights};
 
@@ -19,6 +19,9 @@ const REPORT: &str = "report.html";
 /// The kept weights with all that `export` needs to know; of a photo network only.
 pub(crate) const MODEL: &str = "model.safetensors";
 
+/// The note in a weights file on how the rejection threshold was chosen.
+pub(crate) const REJECTION: &str = "rejection";
+
 /// Arguments of `evaluate`.
 #[derive(clap::Args)]
 pub(crate) struct Evaluate {
@@ -28,6 +31,9 @@ pub(crate) struct Evaluate {
     /// Where the data lies now, if it was moved.
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
+    /// The share of the pictures of held-out classes that may pass on val, instead of the training's.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    far: Option<f64>,
 }
 
 /// Runs it.
@@ -35,6 +41,9 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     let mut run = Run::load(&arguments.run)?;
     if let Some(data) = &arguments.data {
         run.reading.data.clone_from(data);
+    }
+    if let Some(far) = arguments.far {
+        run.plan.far = far;
     }
     let set = Dataset::load(&run.reading, &run.design.input())?;
     if set.sha256 != run.data_sha256 || set.classes != run.classes {
@@ -50,6 +59,13 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The temperature that the evaluation of `run` chose; 1 where there was none yet.
+pub(crate) fn fitted_temperature(run: &Run) -> f64 {
+    let text = std::fs::read_to_string(run.path(EVALUATION)).unwrap_or_default();
+    let figures: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    figures["temperature"].as_f64().unwrap_or(1.0)
+}
+
 /// Evaluates the kept weights of `run` on `set`, prints the figures, and writes JSON and page into its folder.
 pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
     let network = Network::fresh(&run.design, set.classes.len());
@@ -60,12 +76,14 @@ pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
     let history: Vec<Epoch> =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", history.display()))?;
     let batches = Batches::new(set, run.design.input(), Augment::None.into(), run.reading.seed);
-    let evaluation = report::evaluate(&network, &batches, set)?;
+    let evaluation = report::evaluate(&network, &batches, set, run.plan.far)?;
     write_json(&run.path(EVALUATION), &evaluation)?;
     if let Design::Photo(description) = &run.design {
         let mut description = description.clone();
         description.temperature = Some(evaluation.temperature as f32);
+        description.reject_below = Some(evaluation.rejection.threshold.value);
         description.provenance = train::provenance(run, &description.provenance);
+        description.provenance.insert(REJECTION.to_owned(), evaluation.rejection.threshold.how.clone());
         weights::save(&run.path(MODEL), network.vars(), &description)?;
     }
     let page = report::page(run, set, &history, &evaluation);

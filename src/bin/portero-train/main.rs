@@ -4,7 +4,9 @@
 //! (`scripts/fetch-libtorch`). It shares the daemon's preprocessing, so that a model meets at the door what it met
 //! in training. It never talks to a camera, a door or the network.
 
+mod answers;
 mod base;
+mod compare;
 mod data;
 mod evaluate;
 mod export;
@@ -46,6 +48,8 @@ enum Command {
     Finetune(train::Finetune),
     /// Say what the network of a run is worth: figures, JSON, and one HTML page.
     Evaluate(evaluate::Evaluate),
+    /// Compare two models, trained or exported, on the same pictures: accuracies, McNemar's test, where they differ.
+    Compare(compare::Compare),
     /// Write the trained network as a model that the daemon runs, and say what that costs.
     Export(export::Export),
 }
@@ -72,6 +76,7 @@ fn main() -> ExitCode {
         Command::Transfer(transfer) => train::transfer(&transfer),
         Command::Finetune(finetune) => train::finetune(&finetune),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
+        Command::Compare(compare) => compare::run(&compare),
         Command::Export(export) => print(export.run()),
     };
     done.unwrap_or_else(|error| {

@@ -50,6 +50,20 @@ pub(crate) fn wait_until(what: &str, deadline: Duration, condition: impl Fn() ->
     }
 }
 
+/// The base, made of the shared weights; `None`, with a printed reason, where they are not there.
+pub(crate) fn base(folder: &Path) -> Option<PathBuf> {
+    let weights = root().join("../shared/models/mobilenet_v3_small.imagenet.safetensors");
+    if !weights.exists() {
+        println!("skipped: {} is not there", weights.display());
+        return None;
+    }
+    let out = folder.join("base.safetensors");
+    let (from, to) = (weights.to_str().unwrap(), out.to_str().unwrap());
+    let output = train(&["base", "--from", from, "--padding", "tensorflow", "--out", to]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    Some(out)
+}
+
 /// A folder with two classes of striped pictures, `lying` and `standing`.
 pub(crate) struct Stripes(tempfile::TempDir);
 

@@ -110,8 +110,14 @@ fn read(candidate: &Candidate, root: &Path, input: &Input) -> Result<Read, Skipp
 pub(super) fn load(reading: &Reading, input: &Input) -> Result<Dataset, DataError> {
     let (classes, candidates) = candidates(reading)?;
     let results: Vec<_> = candidates.par_iter().map(|c| read(c, &reading.data, input)).collect();
-    let mut set =
-        Dataset { classes, samples: Vec::new(), skipped: Vec::new(), sha256: String::new(), open: vec![] };
+    let mut set = Dataset {
+        classes,
+        held_out: Vec::new(),
+        samples: Vec::new(),
+        skipped: Vec::new(),
+        sha256: String::new(),
+        open: Vec::new(),
+    };
     let mut sha256 = Sha256::new();
     for result in results {
         match result {

@@ -145,7 +145,8 @@ pub(super) fn load(files: &[Files], data: &Path) -> Result<Dataset, DataError> {
     // With a test part of its own, only val is drawn from train; see `split`.
     let has_test = files.len() > 1;
     let open = samples.iter().map(|s| !has_test && s.part == Part::Train).collect();
-    Ok(Dataset { classes, samples, skipped: Vec::new(), open, sha256: folder::hex(&sha256.finalize()) })
+    let sha256 = folder::hex(&sha256.finalize());
+    Ok(Dataset { classes, held_out: Vec::new(), samples, skipped: Vec::new(), open, sha256 })
 }
 
 #[cfg(test)]

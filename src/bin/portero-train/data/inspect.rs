@@ -24,6 +24,8 @@ pub(crate) struct Inspection {
 #[derive(Serialize)]
 struct ClassCount {
     name: String,
+    /// Kept as an unknown.
+    held_out: bool,
     train: usize,
     val: usize,
     test: usize,
@@ -47,12 +49,12 @@ fn spread(mut values: Vec<u32>) -> [u32; 3] {
 impl Inspection {
     /// Compares every pair of pictures in different parts: some seconds for some ten thousand pictures.
     pub(crate) fn of(set: &Dataset) -> Self {
-        let counts = Part::ALL.map(|part| set.counts(part));
-        let class = |(i, name): (usize, &String)| ClassCount {
-            name: name.clone(),
-            train: counts[0][i],
-            val: counts[1][i],
-            test: counts[2][i],
+        let class = |class: usize| ClassCount {
+            name: set.class_name(class).to_owned(),
+            held_out: class >= set.classes.len(),
+            train: set.count(class, Part::Train),
+            val: set.count(class, Part::Val),
+            test: set.count(class, Part::Test),
         };
         let samples = &set.samples;
         let pairs = (0..samples.len()).into_par_iter().flat_map_iter(|a| {
@@ -63,7 +65,7 @@ impl Inspection {
         });
         Self {
             sha256: set.sha256.clone(),
-            classes: set.classes.iter().enumerate().map(class).collect(),
+            classes: (0..set.classes.len() + set.held_out.len()).map(class).collect(),
             width_px: spread(samples.iter().map(|s| s.size_px.0).collect()),
             height_px: spread(samples.iter().map(|s| s.size_px.1).collect()),
             unreadable: set
@@ -86,7 +88,8 @@ impl Inspection {
         };
         row("class", ["train", "val", "test"].map(str::to_owned));
         for class in &self.classes {
-            row(&class.name, [class.train, class.val, class.test].map(|n| n.to_string()));
+            let name = if class.held_out { format!("{} (held out)", class.name) } else { class.name.clone() };
+            row(&name, [class.train, class.val, class.test].map(|n| n.to_string()));
         }
         let sum = |of: fn(&ClassCount) -> usize| self.classes.iter().map(of).sum::<usize>().to_string();
         row("all", [sum(|c| c.train), sum(|c| c.val), sum(|c| c.test)]);

@@ -7,6 +7,7 @@
 mod augment;
 mod batch;
 mod folder;
+mod hold_out;
 mod idx;
 mod inspect;
 mod picture;
@@ -54,7 +55,7 @@ impl Part {
 pub(crate) struct Sample {
     /// The path below the data folder, or the IDX file with the picture's number.
     pub(crate) name: String,
-    /// Index into [`Dataset::classes`].
+    /// Index into [`Dataset::classes`]; beyond them, of a class that is held out.
     pub(crate) class: usize,
     pub(crate) part: Part,
     /// Width and height as they came, in pixels.
@@ -76,6 +77,8 @@ pub(crate) struct Skipped {
 pub(crate) struct Dataset {
     /// Class names in the order of the outputs: sorted, or as an IDX set numbers them.
     pub(crate) classes: Vec<String>,
+    /// Names of the classes that are kept as unknowns; their numbers go on after those of the known ones.
+    pub(crate) held_out: Vec<String>,
     /// In a fixed order, by name.
     pub(crate) samples: Vec<Sample>,
     pub(crate) skipped: Vec<Skipped>,
@@ -92,7 +95,7 @@ pub(crate) struct Reading {
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     /// Percent for train, val and test where the folders do not say.
-    #[arg(long, value_name = "A,B,C", default_value = "70,15,15")]
+    #[arg(long, value_name = "A,B,C", default_value_t)]
     pub(crate) split: Shares,
     /// Keep pictures of one source in one part: by their names (`000000000009_0.jpg` and `000000000009_1.jpg`
     /// are crops of one photo), or not.
@@ -101,9 +104,21 @@ pub(crate) struct Reading {
     /// Take the `val` folder as the untouched test part; what chooses is then split off `train`.
     #[arg(long)]
     pub(crate) val_is_test: bool,
+    /// Classes to hold out of training and keep as unknowns: val then chooses the rejection threshold on them.
+    #[arg(long, value_name = "CLASS,…", value_delimiter = ',')]
+    #[serde(default)]
+    pub(crate) hold_out: Vec<String>,
     /// Decides the split, and all else that is drawn.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+impl Reading {
+    /// Of everything in `data`, where nothing is to be split.
+    fn whole(data: &Path) -> Self {
+        let (split, groups) = (Shares::default(), Grouping::None);
+        Self { data: data.to_owned(), split, groups, val_is_test: false, hold_out: Vec::new(), seed: 1 }
+    }
 }
 
 /// Why there is no data set. Every message names the folder or file.
@@ -128,6 +143,9 @@ pub(crate) enum DataError {
     /// A class without a readable picture.
     #[error("the class {class:?} has no readable picture in {}", path.display())]
     EmptyClass { path: PathBuf, class: String },
+    /// A class that cannot be held out.
+    #[error("--hold-out {class} {why}")]
+    HoldOut { class: String, why: String },
     /// A class that cannot be split.
     #[error(
         "the class {class:?} has {found} pictures of {sources} sources; {part} would get none of them. Add pictures, or \
@@ -160,14 +178,35 @@ impl Dataset {
             Some(files) => idx::load(&files, &reading.data)?,
             None => folder::load(reading, input)?,
         };
+        set.hold_out(&reading.hold_out)?;
         split::fill_in(&mut set, reading)?;
+        set.drop_unknown_of_train();
         folder::refit(&mut set, reading, input)?;
         Ok(set)
     }
 
-    /// The indices of the samples of one part.
+    /// Reads and decodes all pictures of `data` for a network with this input, as pictures to be reported on.
+    ///
+    /// # Errors
+    /// [`DataError`] names the folder, class or file.
+    pub(crate) fn load_whole(data: &Path, input: &Input) -> Result<Self, DataError> {
+        let reading = Reading::whole(data);
+        let mut set = match idx::find(data) {
+            Some(files) => idx::load(&files, data)?,
+            None => folder::load(&reading, input)?,
+        };
+        set.samples.iter_mut().for_each(|sample| sample.part = Part::Test);
+        folder::refit(&mut set, &reading, input)?;
+        Ok(set)
+    }
+
+    fn of(&self, part: Part) -> impl Iterator<Item = usize> {
+        (0..self.samples.len()).filter(move |&i| self.samples[i].part == part)
+    }
+
+    /// The indices of the samples of the known classes in one part.
     pub(crate) fn part(&self, part: Part) -> Vec<usize> {
-        (0..self.samples.len()).filter(|&i| self.samples[i].part == part).collect()
+        self.of(part).filter(|&i| self.samples[i].class < self.classes.len()).collect()
     }
 
     /// The classes of `indices` as a tensor.
@@ -176,13 +215,14 @@ impl Dataset {
         tch::Tensor::from_slice(&classes)
     }
 
-    /// How many samples each class has in `part`.
+    /// How many samples each known class has in `part`.
     pub(crate) fn counts(&self, part: Part) -> Vec<usize> {
-        let mut counts = vec![0; self.classes.len()];
-        for sample in self.samples.iter().filter(|s| s.part == part) {
-            counts[sample.class] += 1;
-        }
-        counts
+        (0..self.classes.len()).map(|class| self.count(class, part)).collect()
+    }
+
+    /// How many samples a class has in `part`.
+    pub(crate) fn count(&self, class: usize, part: Part) -> usize {
+        self.of(part).filter(|&i| self.samples[i].class == class).count()
     }
 }
 

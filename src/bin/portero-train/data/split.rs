@@ -14,6 +14,12 @@ use super::{DataError, Dataset, Part, Reading, mix};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Shares([u32; 3]);
 
+impl Default for Shares {
+    fn default() -> Self {
+        Self([70, 15, 15])
+    }
+}
+
 impl FromStr for Shares {
     type Err = String;
 
@@ -65,10 +71,15 @@ pub(super) fn fill_in(set: &mut Dataset, reading: &Reading) -> Result<(), DataEr
         let open: Vec<usize> = (0..set.samples.len()).filter(|&i| set.open[i]).collect();
         deal(set, &open, [train, val, test], reading);
     } else if !set.samples.iter().any(|s| s.part == Part::Val) {
-        let open = set.part(Part::Train);
+        let open: Vec<usize> = set.of(Part::Train).collect();
         deal(set, &open, [100 - val, val, 0], reading);
     }
     check(set, reading)
+}
+
+/// The shares of a class that is held out: none for train, as much for val as for test.
+fn shares_of_unknown([.., test]: [u32; 3]) -> [u32; 3] {
+    if test > 0 { [0, 50, 50] } else { [0, 100, 0] }
 }
 
 /// Deals whole groups out.
@@ -84,10 +95,16 @@ fn deal(set: &mut Dataset, open: &[usize], shares: [u32; 3], reading: &Reading) 
     // Large ones first: the small ones then even out what is left. The sort is stable, so the seed still decides.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
 
-    let mut totals = vec![0.0; set.classes.len()];
+    let known = set.classes.len();
+    let share = |class: usize, part: usize| {
+        if class < known { shares[part] } else { shares_of_unknown(shares)[part] }
+    };
+    let mut totals = vec![0.0; known + set.held_out.len()];
     open.iter().for_each(|&i| totals[set.samples[i].class] += 1.0);
-    let mut lacking =
-        shares.map(|share| totals.iter().map(|n| n * f64::from(share) / 100.0).collect::<Vec<f64>>());
+    let mut lacking = [0, 1, 2].map(|part| {
+        let of_class = |(class, n): (usize, &f64)| n * f64::from(share(class, part)) / 100.0;
+        totals.iter().enumerate().map(of_class).collect::<Vec<f64>>()
+    });
     for group in groups {
         let need = |part: &usize| -> f64 {
             group
@@ -96,8 +113,8 @@ fn deal(set: &mut Dataset, open: &[usize], shares: [u32; 3], reading: &Reading) 
                 .map(|class| lacking[*part][class] / totals[class])
                 .sum()
         };
-        let best =
-            (0..3).filter(|&p| shares[p] > 0).max_by(|a, b| need(a).total_cmp(&need(b)).then(b.cmp(a)));
+        let may = |part: &usize| group.iter().any(|&i| share(set.samples[i].class, *part) > 0);
+        let best = (0..3).filter(may).max_by(|a, b| need(a).total_cmp(&need(b)).then(b.cmp(a)));
         let part = best.unwrap_or(0);
         for i in group {
             lacking[part][set.samples[i].class] -= 1.0;
@@ -106,21 +123,24 @@ fn deal(set: &mut Dataset, open: &[usize], shares: [u32; 3], reading: &Reading) 
     }
 }
 
-/// Every class must be in train, in val, and in test where there is one.
+/// Every class must be in train, in val, and in test where there is one; a held-out one in val and test.
 fn check(set: &Dataset, reading: &Reading) -> Result<(), DataError> {
+    let known = set.classes.len();
     for part in Part::ALL {
-        let counts = set.counts(part);
+        let counts: Vec<usize> =
+            (0..known + set.held_out.len()).map(|class| set.count(class, part)).collect();
         if part == Part::Test && counts.iter().all(|n| *n == 0) {
             continue;
         }
-        if let Some(class) = counts.iter().position(|n| *n == 0) {
+        let needed = if part == Part::Train { known } else { counts.len() };
+        if let Some(class) = counts[..needed].iter().position(|n| *n == 0) {
             let mine: Vec<&str> =
                 set.samples.iter().filter(|s| s.class == class).map(|s| s.name.as_str()).collect();
             let mut sources: Vec<&str> = mine.iter().map(|name| source(name).unwrap_or(name)).collect();
             sources.sort_unstable();
             sources.dedup();
             let sources = if reading.groups == Grouping::Name { sources.len() } else { mine.len() };
-            let class = set.classes[class].clone();
+            let class = set.class_name(class).to_owned();
             return Err(DataError::TooFew { class, found: mine.len(), sources, part: part.as_str() });
         }
     }

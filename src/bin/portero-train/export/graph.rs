@@ -45,6 +45,23 @@ pub(crate) enum Op {
     Scale,
 }
 
+impl Op {
+    /// The same operator with what `of` makes of its tensors.
+    fn mapped(&self, of: &dyn Fn(&Tensor) -> Tensor) -> Self {
+        match *self {
+            Self::Conv(ref conv) => {
+                let (weight, bias) = (of(&conv.weight), of(&conv.bias));
+                Self::Conv(Box::new(FoldedConv { weight, bias, ..**conv }))
+            }
+            Self::Activation(activation) => Self::Activation(activation),
+            Self::MaxPool { kernel, stride, pad } => Self::MaxPool { kernel, stride, pad },
+            Self::Average => Self::Average,
+            Self::Add => Self::Add,
+            Self::Scale => Self::Scale,
+        }
+    }
+}
+
 /// A convolution with the norm that followed it folded in.
 pub(crate) struct FoldedConv {
     /// `[outputs, inputs / groups, height, width]`.
@@ -60,11 +77,11 @@ pub(crate) struct FoldedConv {
 }
 
 impl FoldedConv {
-    /// The convolution of `x`.
-    fn run(&self, x: &Tensor) -> Tensor {
+    /// The convolution of `x` by `weight`, which stands in for its own.
+    fn run(&self, x: &Tensor, weight: &Tensor) -> Tensor {
         let [top, left, bottom, right] = self.pads;
         x.constant_pad_nd([left, right, top, bottom]).conv2d(
-            &self.weight,
+            weight,
             Some(&self.bias),
             [self.stride; 2],
             [0, 0],
@@ -82,6 +99,16 @@ impl Graph {
         tracer.graph
     }
 
+    /// The same graph with what `of` makes of its tensors.
+    pub(crate) fn mapped(&self, of: &dyn Fn(&Tensor) -> Tensor) -> Self {
+        let node = |node: &Node| Node {
+            name: node.name.clone(),
+            op: node.op.mapped(of),
+            inputs: node.inputs.clone(),
+        };
+        Self { nodes: self.nodes.iter().map(node).collect(), dims: self.dims.clone() }
+    }
+
     /// The value of the logits.
     pub(crate) fn output(&self) -> ValueId {
         self.nodes.len()
@@ -90,11 +117,21 @@ impl Graph {
     /// Logits `[n, classes]` for `input`, `[n, 3, height, width]`. `visit` sees every value, the input first, and
     /// gives what is to stand in its place.
     pub(crate) fn run(&self, input: &Tensor, visit: &mut dyn FnMut(ValueId, Tensor) -> Tensor) -> Tensor {
+        self.run_with(input, &|conv| conv.weight.shallow_clone(), visit)
+    }
+
+    /// As [`Graph::run`], with what `weight` gives in the place of a convolution's weights.
+    pub(crate) fn run_with(
+        &self,
+        input: &Tensor,
+        weight: &dyn Fn(&FoldedConv) -> Tensor,
+        visit: &mut dyn FnMut(ValueId, Tensor) -> Tensor,
+    ) -> Tensor {
         let mut values = vec![visit(0, input.shallow_clone())];
         for (index, node) in self.nodes.iter().enumerate() {
             let x = &values[node.inputs[0]];
             let y = match &node.op {
-                Op::Conv(conv) => conv.run(x),
+                Op::Conv(conv) => conv.run(x, &weight(conv)),
                 Op::Activation(activation) => activate(x, *activation),
                 Op::MaxPool { kernel, stride, pad } => {
                     x.max_pool2d([*kernel; 2], [*stride; 2], [*pad; 2], [1, 1], false)

@@ -11,21 +11,25 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use toml::Value;
 
-use super::check::{Comparison, best};
+use super::cost::Cost;
 use super::{ExportError, Job, Numbers, load, onnx, write};
+use crate::answers::best;
+use crate::compare::Origin;
 use crate::data::{Dataset, Part};
+use crate::evaluate::REJECTION;
+use crate::report::Rate;
 use crate::weights::Description;
 
 /// A manifest as it is written; what the keys mean is in `docs/config.md`.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Manifest {
     version: u32,
-    id: String,
+    pub(super) id: String,
     file: String,
-    sha256: String,
-    licence: String,
+    pub(super) sha256: String,
+    pub(super) licence: String,
     input: Input,
-    output: Output,
+    pub(super) output: Output,
     golden: Vec<Golden>,
     provenance: BTreeMap<String, Value>,
 }
@@ -41,12 +45,12 @@ struct Input {
 }
 
 #[derive(Debug, Clone, Serialize)]
-struct Output {
+pub(super) struct Output {
     labels: Vec<String>,
-    background: Vec<String>,
+    pub(super) background: Vec<String>,
     activation: &'static str,
-    temperature: f32,
-    reject_below: f32,
+    pub(super) temperature: f32,
+    pub(super) reject_below: f32,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -104,6 +108,11 @@ impl Manifest {
         })
     }
 
+    /// A note of the provenance.
+    pub(super) fn note(&self, key: &str) -> &str {
+        self.provenance.get(key).and_then(Value::as_str).unwrap_or_default()
+    }
+
     /// Writes `model` and this manifest to `folder` and lets the daemon's code load and verify them.
     ///
     /// # Errors
@@ -123,18 +132,37 @@ impl Manifest {
         Ok(model)
     }
 
-    /// Adds what quantising cost.
-    pub(crate) fn record(&mut self, comparison: &Comparison) {
+    /// Adds what quantising cost, and what the exported model is worth, on one part.
+    pub(crate) fn record(&mut self, cost: &Cost) {
+        let part = cost.part.as_str();
+        let paired = &cost.paired;
         let counts = [
-            ("val_pictures", comparison.pictures),
-            ("val_float_right", comparison.float_right),
-            ("val_exported_right", comparison.quantised_right),
-            ("val_answers_changed", comparison.changed),
+            ("pictures", paired.pictures),
+            ("float_right", paired.first_right),
+            ("exported_right", paired.second_right),
+            ("answers_changed", paired.changed),
         ];
-        let counts = counts.map(|(key, count)| (key.to_owned(), Value::Integer(count as i64)));
+        let counts = counts.map(|(key, count)| (format!("{part}_{key}"), Value::Integer(count as i64)));
         self.provenance.extend(counts);
-        self.provenance.insert("val_points_lost".into(), Value::Float(comparison.points()));
-        self.provenance.insert("val_mcnemar_p".into(), Value::Float(comparison.p));
+        let rate = |rate: Rate| {
+            Value::Array([rate.value, rate.low, rate.high].map(|v| Value::Float(rounded(v))).to_vec())
+        };
+        let [float, exported] = paired.accuracies();
+        let numbers = [
+            ("points_lost", Value::Float(rounded(paired.points_lost()))),
+            ("mcnemar_p", Value::Float(rounded(paired.p))),
+            ("float_accuracy", rate(float)),
+            ("exported_accuracy", rate(exported)),
+            ("exported_balanced_accuracy", rate(cost.figures.balanced_accuracy)),
+        ];
+        self.provenance.extend(numbers.map(|(key, value)| (format!("{part}_{key}"), value)));
+        let rejection = &cost.figures.rejection;
+        let accepted = [("known", Some(rejection.known_accepted)), ("unknown", rejection.unknown_accepted)];
+        for (who, share) in accepted {
+            if let Some(share) = share {
+                self.provenance.insert(format!("{part}_{who}_accepted"), rate(share));
+            }
+        }
     }
 
     /// Takes the first picture of each class in val that `model` gets right, copies it to `out` and notes its
@@ -178,6 +206,17 @@ impl Manifest {
     }
 }
 
+/// The data that the model of this manifest was trained on, where it says so.
+pub(crate) fn origin(manifest: &Path) -> Option<Origin> {
+    let table: toml::Table = fs::read_to_string(manifest).ok()?.parse().ok()?;
+    table.get("provenance")?.clone().try_into().ok()
+}
+
+/// To four digits: more would claim more than the pictures can tell.
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
+}
+
 fn provenance(job: &Job<'_>, description: &Description, set: &Dataset) -> BTreeMap<String, Value> {
     let settings = job.settings;
     let text = |text: &str| Value::String(text.to_owned());
@@ -188,8 +227,13 @@ fn provenance(job: &Job<'_>, description: &Description, set: &Dataset) -> BTreeM
         Numbers::Float => "32-bit floats".to_owned(),
         Numbers::ByteWeights => "weights as bytes, one scale per output channel".to_owned(),
         Numbers::Bytes => format!(
-            "weights and values as bytes, calibrated on {} pictures, {} percent kept",
-            settings.calibrate_on, settings.percentile
+            "weights and values as bytes, calibrated on {} pictures, {} percent kept{}",
+            settings.calibrate_on,
+            settings.percentile,
+            match settings.qat {
+                0 => String::new(),
+                epochs => format!(", {epochs} epochs of quantisation-aware fine-tuning"),
+            }
         ),
     };
     let padding = serde_json::to_value(description.padding);
@@ -199,8 +243,12 @@ fn provenance(job: &Job<'_>, description: &Description, set: &Dataset) -> BTreeM
         ("form".to_owned(), text(&form)),
         ("opset".to_owned(), Value::Integer(onnx::OPSET)),
         ("data_sha256".to_owned(), text(&set.sha256)),
+        ("reading".to_owned(), Value::try_from(&job.reading).unwrap_or(Value::Boolean(false))),
         ("seed".to_owned(), Value::Integer(job.reading.seed as i64)),
         ("export_command".to_owned(), text(&command.join(" "))),
+        ("held_out".to_owned(), Value::Array(set.held_out.iter().map(|class| text(class)).collect())),
+        (REJECTION.to_owned(), text(&job.rejection(description))),
+        ("card".to_owned(), text(&format!("{}.md", settings.id))),
     ]);
     table
 }

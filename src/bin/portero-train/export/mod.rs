@@ -3,7 +3,10 @@
 //! Batch norms are folded, numbers are quantised, the file is run by the daemon's own code on the pictures that
 //! choose (val), and a model that became worse is refused. Nothing is trained here.
 
-mod check;
+mod aware;
+mod card;
+mod cost;
+mod error;
 mod graph;
 mod manifest;
 mod onnx;
@@ -16,18 +19,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use portero::infer::{InferError, Model};
+use portero::infer::Model;
 use prost::Message;
-use tch::{Device, TchError, Tensor, nn};
+use tch::{Device, Tensor, nn};
+use tract_onnx::pb;
 
-use crate::data::{Augment, Batches, DataError, Dataset, Part, Reading, Supply};
-use crate::evaluate::MODEL;
-use crate::fit::{FitError, Run};
+use crate::data::{Augment, Balance, Batches, Dataset, Part, Reading, Supply};
+use crate::evaluate::{MODEL, REJECTION};
+use crate::fit::Run;
 use crate::nets::Net;
-use crate::weights::{self, Description, WeightsError};
-use check::Comparison;
+use crate::weights::{self, Description};
+use aware::Schedule;
+use card::Card;
+use cost::Cost;
+pub(crate) use error::ExportError;
 use graph::Graph;
 use manifest::Manifest;
+pub(crate) use manifest::origin;
 use onnx::Form;
 use quantise::{Calibration, Span};
 
@@ -62,6 +70,12 @@ pub(crate) struct Settings {
     /// How many pictures of the train part calibrate.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub(crate) calibrate_on: usize,
+    /// Epochs of quantisation-aware fine-tuning before a model is written as bytes: brings back what rounding costs.
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(crate) qat: u32,
+    /// The highest learning rate of that fine-tuning.
+    #[arg(long, value_name = "RATE", default_value_t = 5e-5)]
+    pub(crate) qat_lr: f64,
     /// A label that means "nothing here"; may be repeated.
     #[arg(long, value_name = "LABEL")]
     pub(crate) background: Vec<String>,
@@ -74,6 +88,9 @@ pub(crate) struct Settings {
     /// Licence of the weights, SPDX; left out, that of the base.
     #[arg(long)]
     pub(crate) licence: Option<String>,
+    /// A Markdown file for the model card: what the model is for, where it fails, what it must not be used for.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) notes: Option<PathBuf>,
     /// Export even when quantisation made the model significantly worse.
     #[arg(long)]
     pub(crate) accept_loss: bool,
@@ -84,6 +101,8 @@ struct Job<'a> {
     weights: PathBuf,
     reading: Reading,
     settings: &'a Settings,
+    /// How they were trained; `None` in tests, which train nothing.
+    run: Option<&'a Run>,
 }
 
 /// In which numbers a model is written.
@@ -108,60 +127,6 @@ impl Numbers {
     }
 }
 
-/// Why no model was written. Messages name the file or the option.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ExportError {
-    /// The weights were refused.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
-    /// The run cannot be read.
-    #[error(transparent)]
-    Run(#[from] FitError),
-    /// The pictures are not those of the training: val may have been trained on.
-    #[error("{} is not the data that the run was trained on; --data names where that lies now", path.display())]
-    OtherData { path: PathBuf },
-    /// The pictures were refused.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The daemon's code refuses the model.
-    #[error("the daemon's own code refuses the exported model")]
-    Infer(#[from] InferError),
-    /// libtorch failed.
-    #[error("libtorch failed")]
-    Torch(#[from] TchError),
-    /// The weights are a base or come from elsewhere.
-    #[error("{} holds no photo network with labels: train one with transfer or finetune", path.display())]
-    Untrained { path: PathBuf },
-    /// The pictures are of other classes.
-    #[error("{} was trained for {trained:?}, the pictures are of {found:?}", path.display())]
-    Labels { path: PathBuf, trained: Vec<String>, found: Vec<String> },
-    /// An option makes no sense.
-    #[error("{option} is {found}; allowed: {allowed}")]
-    Option { option: &'static str, found: String, allowed: String },
-    /// No picture to compare or calibrate on.
-    #[error("there is no picture in {part}")]
-    NoPictures { part: &'static str },
-    /// Quantising made it worse than it may.
-    #[error(
-        "quantising costs {points:.2} points of accuracy on val, {allowed:.1} are allowed, and chance does not explain it \
-         (McNemar p = {p:.4}): calibrate on more pictures, try another form, or say --accept-loss"
-    )]
-    Loss { points: f64, allowed: f64, p: f64 },
-    /// A file could not be written.
-    #[error("cannot write {}", path.display())]
-    Write {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
-    /// A picture could not be made an input.
-    #[error("cannot prepare the pictures that calibrate")]
-    Picture(#[source] portero::infer::Cause),
-    /// The manifest cannot be put into TOML.
-    #[error("cannot write the manifest as TOML")]
-    Toml(#[source] toml::ser::Error),
-}
-
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ExportError> {
     fs::write(path, bytes).map_err(|source| ExportError::Write { path: path.to_owned(), source })
 }
@@ -184,16 +149,16 @@ impl Export {
         if !weights.exists() {
             return Err(ExportError::Untrained { path: self.run.clone() });
         }
-        Job { weights, reading, settings: &self.settings }.run(Some(&run.data_sha256))
+        Job { weights, reading, settings: &self.settings, run: Some(&run) }.run()
     }
 }
 
 impl Job<'_> {
-    /// `data_sha256` is that of the data the weights were trained on.
-    fn run(&self, data_sha256: Option<&str>) -> Result<String, ExportError> {
+    fn run(&self) -> Result<String, ExportError> {
         let description = self.description()?;
+        let notes = self.notes()?;
         let set = Dataset::load(&self.reading, &description.input())?;
-        if data_sha256.is_some_and(|trained| trained != set.sha256) {
+        if self.run.is_some_and(|run| run.data_sha256 != set.sha256) {
             return Err(ExportError::OtherData { path: self.reading.data.clone() });
         }
         if set.classes != description.labels {
@@ -204,7 +169,7 @@ impl Job<'_> {
         let folder = &self.settings.out;
         fs::create_dir_all(folder).map_err(|source| ExportError::Write { path: folder.clone(), source })?;
         let draft = drafts_in(folder)?;
-        let result = self.export(&description, &set, &graph, &draft);
+        let result = self.export(&description, &set, &graph, notes.as_deref(), &draft);
         // Only drafts are in it; that they stay behind would harm nobody.
         let _ = fs::remove_dir_all(&draft);
         result
@@ -215,23 +180,64 @@ impl Job<'_> {
         description: &Description,
         set: &Dataset,
         graph: &Graph,
+        notes: Option<&str>,
         draft: &Path,
     ) -> Result<String, ExportError> {
         let mut manifest = Manifest::new(self, description, set)?;
         let float = onnx::model(graph, &self.settings.id, &Form::Float)?.encode_to_vec();
         let float = manifest.with_model(&draft.join("float"), &float)?;
-        let bytes = self.encode(graph, description, set)?;
-        let quantised = manifest.with_model(&draft.join("quantised"), &bytes)?;
-        let comparison = Comparison::run(&float, &quantised, set)?;
-        if comparison.is_too_much(self.settings.form.allowed_loss()) && !self.settings.accept_loss {
-            let (points, p, allowed) = (comparison.points(), comparison.p, self.settings.form.allowed_loss());
-            return Err(ExportError::Loss { points, allowed, p });
+        let proto = self.encode(graph, description, set)?;
+        let bytes = proto.encode_to_vec();
+        let exported = manifest.with_model(&draft.join("exported"), &bytes)?;
+        let how = self.rejection(description);
+        let mut costs = vec![Cost::of(Part::Val, &float, &exported, set, &how)?];
+        let (paired, allowed) = (&costs[0].paired, self.settings.form.allowed_loss());
+        if paired.is_too_much(allowed) && !self.settings.accept_loss {
+            return Err(ExportError::Loss { points: paired.points_lost(), allowed, p: paired.p });
         }
-        manifest.record(&comparison);
-        manifest.choose_golden(&quantised, set, &self.reading.data, &self.settings.out)?;
+        if !set.part(Part::Test).is_empty() {
+            costs.push(Cost::of(Part::Test, &float, &exported, set, &how)?);
+        }
+        costs.iter().for_each(|cost| manifest.record(cost));
+        manifest.choose_golden(&exported, set, &self.reading.data, &self.settings.out)?;
         manifest.with_model(&self.settings.out, &bytes)?;
-        let path = self.settings.out.join(format!("{}.toml", self.settings.id));
-        Ok(format!("{}\nwritten to {}, {} bytes", comparison.report(), path.display(), bytes.len()))
+        let operators = onnx::operators(&proto);
+        let card = Card {
+            job: self,
+            description,
+            set,
+            manifest: &manifest,
+            costs: &costs,
+            notes,
+            operators,
+            bytes: bytes.len(),
+        };
+        let out = |ending: &str| self.settings.out.join(format!("{}.{ending}", self.settings.id));
+        write(&out("md"), card.to_markdown().as_bytes())?;
+        let costs: Vec<String> = costs.iter().map(Cost::report).collect();
+        Ok(format!(
+            "{}\nwritten to {}, {} bytes; the model card is {}",
+            costs.join("\n"),
+            out("toml").display(),
+            bytes.len(),
+            out("md").display()
+        ))
+    }
+
+    /// How the rejection threshold was chosen.
+    fn rejection(&self, description: &Description) -> String {
+        match self.settings.reject_below {
+            Some(_) => "set by hand".to_owned(),
+            None => description.provenance.get(REJECTION).cloned().unwrap_or_else(|| "not chosen".to_owned()),
+        }
+    }
+
+    /// What `--notes` names.
+    fn notes(&self) -> Result<Option<String>, ExportError> {
+        let read = |path: &PathBuf| {
+            fs::read_to_string(path).map_err(|source| ExportError::Notes { path: path.clone(), source })
+        };
+        self.settings.notes.as_ref().map(read).transpose()
     }
 
     fn description(&self) -> Result<Description, ExportError> {
@@ -243,6 +249,9 @@ impl Job<'_> {
         }
         if self.settings.calibrate_on == 0 {
             return refuse("--calibrate-on", "0".into(), "1 and more");
+        }
+        if self.settings.qat > 0 && self.settings.form != Numbers::Bytes {
+            return refuse("--qat", self.settings.qat.to_string(), "0, or more with --form bytes");
         }
         let untrained = || ExportError::Untrained { path: self.weights.clone() };
         let description = weights::describe(&self.weights)?.ok_or_else(untrained)?;
@@ -276,11 +285,11 @@ impl Job<'_> {
         graph: &Graph,
         description: &Description,
         set: &Dataset,
-    ) -> Result<Vec<u8>, ExportError> {
-        let scales;
-        let form = match self.settings.form {
-            Numbers::Float => Form::Float,
-            Numbers::ByteWeights => Form::ByteWeights,
+    ) -> Result<pb::ModelProto, ExportError> {
+        let id = &self.settings.id;
+        match self.settings.form {
+            Numbers::Float => Ok(onnx::model(graph, id, &Form::Float)?),
+            Numbers::ByteWeights => Ok(onnx::model(graph, id, &Form::ByteWeights)?),
             Numbers::Bytes => {
                 let batches = self.calibration_batches(description, set)?;
                 let calibration = if self.settings.percentile < 100.0 {
@@ -288,11 +297,24 @@ impl Job<'_> {
                 } else {
                     Calibration::MinMax
                 };
-                scales = quantise::calibrate(graph, &batches, input_span(description), calibration)?;
-                Form::Bytes(&scales)
+                let scales = quantise::calibrate(graph, &batches, input_span(description), calibration)?;
+                if self.settings.qat == 0 {
+                    return Ok(onnx::model(graph, id, &Form::Bytes(&scales))?);
+                }
+                let plan = self.run.map(|run| &run.plan);
+                let schedule = Schedule {
+                    epochs: self.settings.qat,
+                    batch: plan.map_or(BATCH, |plan| plan.batch as usize),
+                    lr: self.settings.qat_lr,
+                    balance: plan.map_or(Balance::None, |plan| plan.balance),
+                    seed: self.reading.seed,
+                };
+                let augment = plan.map_or(Augment::Light, |plan| plan.augment);
+                let supply = Batches::new(set, description.input(), augment.into(), self.reading.seed);
+                let graph = aware::fit(graph, &scales, schedule, set, &supply)?;
+                Ok(onnx::model(&graph, id, &Form::Bytes(&scales))?)
             }
-        };
-        Ok(onnx::model(graph, &self.settings.id, &form)?.encode_to_vec())
+        }
     }
 
     /// Pictures of the train part, spread evenly over it, without augmentation.

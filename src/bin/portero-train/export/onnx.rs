@@ -4,6 +4,8 @@
 //! which some runtimes take too literally. Bytes are written as quantise-dequantise pairs, which any runtime can
 //! also compute in floats (onnx.ai/onnx/operators: `QuantizeLinear`, `DequantizeLinear`).
 
+use std::collections::BTreeSet;
+
 use tch::{TchError, Tensor};
 use tract_onnx::pb;
 use tract_onnx::pb::attribute_proto::AttributeType;
@@ -51,6 +53,12 @@ pub(crate) fn model(graph: &Graph, name: &str, form: &Form<'_>) -> Result<pb::Mo
         graph: Some(writer.proto),
         ..Default::default()
     })
+}
+
+/// The operators that `model` uses, each once, in alphabetical order.
+pub(crate) fn operators(model: &pb::ModelProto) -> Vec<&str> {
+    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
+    nodes.map(|node| node.op_type.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 struct Writer<'a> {

@@ -71,6 +71,13 @@ pub(crate) fn weights(conv: &FoldedConv) -> Result<ByteWeights, tch::TchError> {
     })
 }
 
+/// The weights of `conv` rounded to what their bytes mean; backward, the gradient passes as if they were not.
+pub(crate) fn rounded_weights(conv: &FoldedConv) -> Tensor {
+    let scales = no_grad(|| weight_scales(conv));
+    let zeros = scales.zeros_like().to_kind(Kind::Int);
+    conv.weight.fake_quantize_per_channel_affine(&scales, &zeros, 0, -127, 127)
+}
+
 /// Which values go through bytes, with their scales; `None` for the logits and for what a ReLU takes in.
 pub(crate) type ByteScales = Vec<Option<ByteScale>>;
 

@@ -255,16 +255,19 @@ impl Insects {
             form,
             percentile: 99.99,
             calibrate_on: 40,
+            qat: 0,
+            qat_lr: 5e-5,
             background: vec![],
             temperature: None,
             reject_below: None,
             licence: None,
+            notes: None,
             accept_loss: false,
         }
     }
 
     fn export(&self, settings: &Settings) -> Result<String, ExportError> {
-        Job { weights: self.weights(), reading: self.reading.clone(), settings }.run(None)
+        Job { weights: self.weights(), reading: self.reading.clone(), settings, run: None }.run()
     }
 }
 
@@ -306,8 +309,9 @@ fn what_is_not_trained_or_of_other_labels_is_not_exported() {
     let Some(insects) = Insects::new() else { return };
     let settings = insects.settings(Numbers::Float);
     let base = shared("models/mobilenet_v3_small.imagenet.safetensors").unwrap();
-    let error =
-        Job { weights: base, reading: insects.reading.clone(), settings: &settings }.run(None).unwrap_err();
+    let error = Job { weights: base, reading: insects.reading.clone(), settings: &settings, run: None }
+        .run()
+        .unwrap_err();
     assert!(matches!(error, ExportError::Untrained { .. }), "{error}");
     fs::rename(insects.reading.data.join("train/ants"), insects.reading.data.join("train/wasps")).unwrap();
     fs::rename(insects.reading.data.join("val/ants"), insects.reading.data.join("val/wasps")).unwrap();

@@ -16,11 +16,12 @@ mod scoring;
 
 use std::path::PathBuf;
 
+pub(crate) use adam::{Adam, Decay};
 pub(crate) use cache::Features;
 pub(crate) use checkpoint::load_weights;
 pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, share};
 pub(crate) use progress::Progress;
 pub(crate) use run::{BEST, HISTORY, Regime, Run};
 pub(crate) use scoring::{Scored, score};

@@ -41,6 +41,23 @@ pub(crate) struct Plan {
     /// How training pictures are varied.
     #[arg(long, value_enum, default_value_t = Augment::Light)]
     pub(crate) augment: Augment,
+    /// The share of the pictures of held-out classes that may pass as known: decides the threshold on val.
+    #[arg(long, default_value_t = FAR, value_name = "SHARE", value_parser = share)]
+    #[serde(default = "far")]
+    pub(crate) far: f64,
+}
+
+/// The false-accept rate that is allowed when nobody says.
+const FAR: f64 = 0.05;
+
+fn far() -> f64 {
+    FAR
+}
+
+/// A number from 0 to 1.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    number.ok_or_else(|| "a share from 0 to 1 is needed".to_owned())
 }
 
 impl Plan {
@@ -76,6 +93,7 @@ pub(crate) mod tests {
             patience: None,
             balance: Balance::None,
             augment: Augment::None,
+            far: FAR,
         }
     }
 

@@ -113,10 +113,9 @@ impl Run {
         fs::create_dir_all(&self.folder)
             .map_err(|source| FitError::Save { path: self.folder.clone(), source })?;
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-        let rows = set
-            .samples
-            .iter()
-            .map(|s| format!("{},{},{}\n", quoted(&s.name), quoted(&set.classes[s.class]), s.part.as_str()));
+        let rows = set.samples.iter().map(|s| {
+            format!("{},{},{}\n", quoted(&s.name), quoted(set.class_name(s.class)), s.part.as_str())
+        });
         let table: String = std::iter::once("file,class,part\n".to_owned()).chain(rows).collect();
         write_whole(&self.path(SPLIT), |partial| fs::write(partial, &table))?;
         write_json(&self.path(RUN), self)

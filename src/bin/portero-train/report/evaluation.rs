@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use serde::Serialize;
+use tch::Tensor;
 
 use super::curves::{self, Bin, Curves};
 use super::rates::{ClassRates, Rate, confusion, precision_recall_f1};
+use super::rejection::{self, Answer, Rejection, Threshold};
 use super::temperature::temperature;
 use crate::data::{Dataset, Part, Supply};
 use crate::fit::{FitError, Scored, score};
@@ -18,7 +20,7 @@ pub(crate) struct Evaluation {
     pub(super) part: &'static str,
     pub(super) pictures: usize,
     pub(super) accuracy: Rate,
-    pub(super) balanced_accuracy: Rate,
+    pub(crate) balanced_accuracy: Rate,
     pub(super) macro_f1: f64,
     /// Mean cross-entropy before and after temperature scaling.
     pub(super) loss: [f64; 2],
@@ -31,8 +33,12 @@ pub(crate) struct Evaluation {
     /// True class by row, answer by column.
     pub(super) confusion: Vec<Vec<usize>>,
     pub(super) curves: Vec<Option<Curves>>,
+    /// What is rejected as unknown.
+    pub(crate) rejection: Rejection,
     /// Every picture, wrong ones first, the surest of them before the others; then right ones, the least sure first.
     pub(super) predictions: Vec<Predicted>,
+    /// Every picture of a held-out class, the surest answers first.
+    pub(super) unknown: Vec<Predicted>,
 }
 
 /// What was said of one picture.
@@ -42,13 +48,43 @@ pub(super) struct Predicted {
     #[serde(skip)]
     pub(super) sample: usize,
     pub(super) name: String,
+    /// From the number of classes on, a held-out one.
     pub(super) truth: usize,
     pub(super) answer: usize,
     /// Of the answer, after temperature scaling.
     pub(super) probability: f32,
 }
 
-/// Runs the network over val and test.
+/// What was said of the known and the unknown pictures of one part.
+struct Said {
+    part: Part,
+    indices: Vec<usize>,
+    known: Scored,
+    strangers: Vec<usize>,
+    /// `None` when no class is held out.
+    unknown: Option<Scored>,
+}
+
+impl Said {
+    fn of(part: Part, model: &dyn Model, supply: &dyn Supply, set: &Dataset) -> Result<Self, FitError> {
+        let (indices, strangers) = (set.part(part), set.unknown(part));
+        let known = score(model, supply, &indices)?;
+        let unknown = (!strangers.is_empty()).then(|| score(model, supply, &strangers)).transpose()?;
+        Ok(Self { part, indices, known, strangers, unknown })
+    }
+
+    /// The best answers to known and unknown pictures.
+    fn answers(&self, temperature: f64) -> [Vec<Answer>; 2] {
+        let of = |scored: &Scored| {
+            let rows = scored.probabilities(temperature);
+            let answers = scored.answers().into_iter().zip(&scored.truth).zip(rows);
+            answers.map(|((a, t), row)| Answer { probability: row[a], right: a == *t }).collect()
+        };
+        [of(&self.known), self.unknown.as_ref().map(of).unwrap_or_default()]
+    }
+}
+
+/// Runs the network over val and test. On val at most the share `far` of held-out classes may pass.
 ///
 /// # Errors
 /// When a picture cannot be made into an input.
@@ -56,17 +92,39 @@ pub(crate) fn evaluate(
     model: &dyn Model,
     supply: &dyn Supply,
     set: &Dataset,
+    far: f64,
 ) -> Result<Evaluation, FitError> {
-    let val = score(model, supply, &set.part(Part::Val))?;
-    let temperature = temperature(&val);
-    let test = set.part(Part::Test);
-    if test.is_empty() {
-        return Ok(figures(set, Part::Val, &set.part(Part::Val), &val, temperature));
-    }
-    Ok(figures(set, Part::Test, &test, &score(model, supply, &test)?, temperature))
+    let val = Said::of(Part::Val, model, supply, set)?;
+    let temperature = temperature(&val.known);
+    let [known, unknown] = val.answers(temperature);
+    let threshold = rejection::choose(&known, &unknown, far);
+    let reported =
+        if set.part(Part::Test).is_empty() { val } else { Said::of(Part::Test, model, supply, set)? };
+    Ok(figures(set, &reported, temperature, &threshold))
 }
 
-fn figures(set: &Dataset, part: Part, indices: &[usize], scored: &Scored, temperature: f64) -> Evaluation {
+/// The figures of `part` from probabilities that are calibrated already, one row for each of its samples, of the known
+/// classes and of those held out.
+pub(crate) fn of_probabilities(
+    set: &Dataset,
+    part: Part,
+    [known, unknown]: [&[Vec<f32>]; 2],
+    threshold: &Threshold,
+) -> Evaluation {
+    let (indices, strangers) = (set.part(part), set.unknown(part));
+    let scored = |indices: &[usize], rows: &[Vec<f32>]| {
+        // Softmax of the logarithms gives the probabilities back.
+        let logs: Vec<f32> = rows.iter().flatten().map(|p| p.max(f32::MIN_POSITIVE).ln()).collect();
+        let logits = Tensor::from_slice(&logs).view([-1, set.classes.len() as i64]);
+        Scored { logits, truth: indices.iter().map(|&i| set.samples[i].class).collect() }
+    };
+    let known = scored(&indices, known);
+    let unknown = (!strangers.is_empty()).then(|| scored(&strangers, unknown));
+    figures(set, &Said { part, indices, known, strangers, unknown }, 1.0, threshold)
+}
+
+fn figures(set: &Dataset, said: &Said, temperature: f64, threshold: &Threshold) -> Evaluation {
+    let (indices, scored) = (&said.indices, &said.known);
     let answers = scored.answers();
     let confusion = confusion(set.classes.len(), &scored.truth, &answers);
     let [raw, scaled] = [1.0, temperature].map(|t| scored.probabilities(t));
@@ -90,24 +148,20 @@ fn figures(set: &Dataset, part: Part, indices: &[usize], scored: &Scored, temper
     let classes: Vec<ClassRates> = set.classes.iter().enumerate().map(class_rates).collect();
     let recalls: Vec<Rate> = classes.iter().filter(|c| c.support > 0).map(|c| c.recall).collect();
     let right = answers.iter().zip(&scored.truth).filter(|(a, t)| a == t).count();
-    let mut predictions: Vec<Predicted> = indices
-        .iter()
-        .enumerate()
-        .map(|(i, &sample)| Predicted {
-            sample,
-            name: set.samples[sample].name.clone(),
-            truth: scored.truth[i],
-            answer: answers[i],
-            probability: scaled[i][answers[i]],
-        })
-        .collect();
+    let mut predictions = predicted(set, indices, scored, temperature);
     predictions.sort_by(|a, b| match (a.is_wrong(), b.is_wrong()) {
         (true, true) => b.probability.total_cmp(&a.probability),
         (false, false) => a.probability.total_cmp(&b.probability),
         (a, b) => b.cmp(&a),
     });
+    let mut unknown = said
+        .unknown
+        .as_ref()
+        .map_or(Vec::new(), |unknown| predicted(set, &said.strangers, unknown, temperature));
+    unknown.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+    let [known, strangers] = said.answers(temperature);
     Evaluation {
-        part: part.as_str(),
+        part: said.part.as_str(),
         pictures: indices.len(),
         accuracy: Rate::of(right, indices.len()),
         balanced_accuracy: Rate::mean(&recalls),
@@ -119,8 +173,24 @@ fn figures(set: &Dataset, part: Part, indices: &[usize], scored: &Scored, temper
         classes,
         confusion,
         curves,
+        rejection: Rejection::at(threshold, &known, &strangers, &set.held_out),
         predictions,
+        unknown,
     }
+}
+
+/// What was said of each of these samples.
+fn predicted(set: &Dataset, indices: &[usize], scored: &Scored, temperature: f64) -> Vec<Predicted> {
+    let rows = scored.probabilities(temperature);
+    let answers = scored.answers().into_iter().zip(rows);
+    let one = |(&sample, (answer, row)): (&usize, (usize, Vec<f32>))| Predicted {
+        sample,
+        name: set.samples[sample].name.clone(),
+        truth: set.samples[sample].class,
+        answer,
+        probability: row[answer],
+    };
+    indices.iter().zip(answers).map(one).collect()
 }
 
 impl Predicted {
@@ -142,11 +212,13 @@ impl Evaluation {
         let [before, after] = self.calibration_error;
         let _ = writeln!(
             text,
-            "calibration error  {:.2} %, {:.2} % at the temperature {:.3} that val chose\n",
+            "calibration error  {:.2} %, {:.2} % at the temperature {:.3} that val chose",
             100.0 * before,
             100.0 * after,
             self.temperature
         );
+        text += &self.rejection.to_text();
+        text.push('\n');
         let _ = writeln!(
             text,
             "{:wide$}  {:>24}  {:>24}  {:>6}  {:>6}",

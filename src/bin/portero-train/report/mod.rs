@@ -4,11 +4,21 @@
 //! room fits nothing.
 
 mod charts;
+mod comparison;
 mod curves;
 mod evaluation;
+mod gallery;
+mod markdown;
 mod page;
+mod paired;
 mod rates;
+mod rejection;
 mod temperature;
 
-pub(crate) use evaluation::evaluate;
+pub(crate) use comparison::{Comparison, Said};
+pub(crate) use evaluation::{Evaluation, evaluate, of_probabilities};
+pub(crate) use markdown::cell;
 pub(crate) use page::page;
+pub(crate) use paired::Paired;
+pub(crate) use rates::Rate;
+pub(crate) use rejection::Threshold;

@@ -2,24 +2,19 @@
 
 use std::fmt::Write as _;
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-use portero::domain::Frame;
-
 use super::charts::{Axis, Chart, Series, escape, range};
 use super::evaluation::{Evaluation, Predicted};
+use super::gallery::{Card, gallery};
+use super::rejection::{Passing, Rejection};
 use crate::data::Dataset;
 use crate::fit::{Epoch, Run};
 
 /// A line of a training chart: its name, and its value in an epoch.
 type Line = (&'static str, fn(&Epoch) -> f64);
 
-const STYLE: &str = include_str!("page.css");
-/// Pictures in each half of the gallery.
-const SHOWN: usize = 48;
+pub(super) const STYLE: &str = include_str!("page.css");
 /// Classes whose curves are drawn: the worst ones.
 const DRAWN: usize = 8;
-const JPEG_QUALITY: u8 = 82;
 
 /// Writes the page.
 pub(crate) fn page(run: &Run, set: &Dataset, history: &[Epoch], evaluation: &Evaluation) -> String {
@@ -49,10 +44,19 @@ pub(crate) fn page(run: &Run, set: &Dataset, history: &[Epoch], evaluation: &Eva
     html.push_str("<h2>Calibration, and one class against the rest</h2><div class=\"charts\">");
     calibration(&mut html, evaluation);
     one_against_rest(&mut html, evaluation);
-    html.push_str("</div>");
+    html.push_str("</div><h2>What is rejected as unknown</h2>");
+    rejection(&mut html, &evaluation.rejection);
     let (wrong, right): (Vec<_>, Vec<_>) = evaluation.predictions.iter().partition(|p| p.is_wrong());
-    gallery(&mut html, set, "Errors, the surest first", &wrong);
-    gallery(&mut html, set, "Right, the least sure first", &right);
+    let threshold = evaluation.rejection.threshold.value;
+    let cards = |predicted: &[&Predicted]| -> Vec<Card> {
+        predicted.iter().map(|predicted| card(set, predicted, threshold)).collect()
+    };
+    gallery(&mut html, set, "Errors, the surest first", &cards(&wrong));
+    let strangers: Vec<_> = evaluation.unknown.iter().collect();
+    if !strangers.is_empty() {
+        gallery(&mut html, set, "Of held-out classes, the surest answers first", &cards(&strangers));
+    }
+    gallery(&mut html, set, "Right, the least sure first", &cards(&right));
     let command = escape(&run.command.join(" "));
     let _ = write!(
         html,
@@ -257,75 +261,74 @@ fn one_against_rest(html: &mut String, evaluation: &Evaluation) {
     html.push_str(&precision.to_html());
 }
 
-fn gallery(html: &mut String, set: &Dataset, title: &str, predictions: &[&Predicted]) {
-    let shown = predictions.len().min(SHOWN);
-    let _ = write!(html, "<h2>{title} <span class=\"faint\">{shown} of {}</span></h2>", predictions.len());
-    html.push_str("<div class=\"gallery\">");
-    for predicted in predictions.iter().take(SHOWN) {
-        let sample = &set.samples[predicted.sample];
-        let class = |index: usize| escape(&set.classes[index]);
-        let (wrong, small) = (
-            if predicted.is_wrong() { " wrong" } else { "" },
-            if sample.picture.width() < 100 { " small" } else { "" },
-        );
+fn rejection(html: &mut String, rejection: &Rejection) {
+    let threshold = f64::from(rejection.threshold.value);
+    let _ = write!(
+        html,
+        "<p class=\"faint\">Rejected is what has a probability below {threshold:.3}: {}{}. Of the known pictures {} pass; of \
+         those that pass, {} are right.",
+        escape(&rejection.threshold.how),
+        if rejection.held_out.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", escape(&rejection.held_out.join(", ")))
+        },
+        rejection.known_accepted.percent(),
+        rejection.right_of_accepted.percent()
+    );
+    if let (Some(rate), Some(area)) = (rejection.unknown_accepted, rejection.roc_auc) {
         let _ = write!(
             html,
-            "<div class=\"card{wrong}{small}\"><img alt=\"\" src=\"{}\"><p><b>{}</b> {}<br>true: {}<br><span \
-             class=\"faint\">{}</span></p></div>",
-            picture(&sample.picture, sample.size_px),
-            class(predicted.answer),
-            percent(f64::from(predicted.probability)),
-            class(predicted.truth),
-            escape(&predicted.name)
+            " Of {} unknown pictures {} pass; ROC AUC {area:.4}.",
+            rejection.unknown,
+            rate.percent()
         );
+    }
+    html.push_str("</p><div class=\"charts\">");
+    let unit = |name| Axis { name, range: (0.0, 1.0) };
+    let line = |name, colour, of: fn(&Passing) -> Option<f64>| Series {
+        name,
+        points: rejection.curve.iter().filter_map(|p| Some((f64::from(p.threshold), of(p)?))).collect(),
+        colour,
+        dots: false,
+    };
+    let chosen =
+        Series { name: "chosen", points: vec![(threshold, 0.0), (threshold, 1.0)], colour: 6, dots: false };
+    let mut series = vec![
+        line("known that pass", 0, |p| Some(p.known)),
+        line("right of those that pass", 2, |p| p.right),
+        chosen,
+    ];
+    if !rejection.held_out.is_empty() {
+        series.insert(1, line("unknown that pass", 1, |p| p.unknown));
+    }
+    let passing =
+        Chart { title: "What passes", x: unit("threshold"), y: unit("share"), series, diagonal: false };
+    html.push_str(&passing.to_html());
+    if !rejection.roc.is_empty() {
+        let chart = Chart {
+            title: "Known against unknown",
+            x: unit("unknown that pass"),
+            y: unit("known that pass"),
+            series: vec![Series { name: "", points: rejection.roc.clone(), colour: 0, dots: false }],
+            diagonal: true,
+        };
+        html.push_str(&chart.to_html());
     }
     html.push_str("</div>");
 }
 
-/// The picture as the network sees it, within the address of an image; stretched back to its own shape.
-fn picture(picture: &Frame, original: (u32, u32)) -> String {
-    let (width, height) = (picture.width(), picture.height());
-    let mut jpeg = Vec::new();
-    let mut encoder = JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY);
-    if encoder.encode(picture.rgb(), width, height, ExtendedColorType::Rgb8).is_err() {
-        // A card without a picture still tells the rest.
-        return String::new();
-    }
-    // An SVG around it restores the shape that a square input stretched away.
-    let svg = format!(
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {0} {1}'><image width='{0}' height='{1}' \
-         preserveAspectRatio='none' style='image-rendering:{2}' href='data:image/jpeg;base64,{3}'/></svg>",
-        original.0,
-        original.1,
-        if width < 100 { "pixelated" } else { "auto" },
-        base64(&jpeg)
-    );
-    format!("data:image/svg+xml;base64,{}", base64(svg.as_bytes()))
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, b| word << 8 | u32::from(*b)) << (8 * (3 - chunk.len()));
-        for digit in 0..4 {
-            let index = (word >> (18 - 6 * digit)) & 63;
-            text.push(if digit <= chunk.len() { char::from(DIGITS[index as usize]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        let pairs = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
-        for (plain, coded) in pairs {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
+/// What was said of one picture.
+fn card(set: &Dataset, predicted: &Predicted, threshold: f32) -> Card {
+    let rejected = if predicted.probability < threshold { ", rejected" } else { "" };
+    Card {
+        sample: predicted.sample,
+        wrong: predicted.is_wrong(),
+        text: format!(
+            "<b>{}</b> {}{rejected}<br>true: {}",
+            escape(set.class_name(predicted.answer)),
+            percent(f64::from(predicted.probability)),
+            escape(set.class_name(predicted.truth))
+        ),
     }
 }

@@ -7,15 +7,15 @@ const Z: f64 = 1.959_964;
 
 /// A share and the interval in which it lies with 95 % confidence.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Rate {
-    pub(super) value: f64,
-    pub(super) low: f64,
-    pub(super) high: f64,
+pub(crate) struct Rate {
+    pub(crate) value: f64,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 impl Rate {
     /// `hits` of `all`, with Wilson's score interval (Wilson 1927). Of nothing, anything is possible.
-    pub(super) fn of(hits: usize, all: usize) -> Self {
+    pub(crate) fn of(hits: usize, all: usize) -> Self {
         if all == 0 {
             return Self { value: 0.0, low: 0.0, high: 1.0 };
         }
@@ -36,7 +36,7 @@ impl Rate {
     }
 
     /// `93.4 % (92.0 to 94.6)`.
-    pub(super) fn percent(self) -> String {
+    pub(crate) fn percent(self) -> String {
         let [value, low, high] = [self.value, self.low, self.high].map(|v| 100.0 * v);
         format!("{value:.2} % ({low:.1} to {high:.1})")
     }
