@@ -11,6 +11,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::kernels::Isa;
+use super::kernels::float::Simd;
 use super::passes::{self, Stored};
 use super::{Cause, Classifier, InferError, Manifest, Preprocessor};
 use crate::domain::{Frame, Label, NormRect, Score};
@@ -50,7 +51,7 @@ impl Model {
     }
 
     /// The operators of the plan in the order in which they run, as they call themselves. Those that begin with
-    /// `Int8` run in integers.
+    /// `Int8` or `Float` are kernels of ours, in integers and in floats.
     #[must_use]
     pub fn operators(&self) -> Vec<String> {
         let model = self.plan.model();
@@ -122,6 +123,7 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Arc<Plan>, InferError> {
     let stored = Stored::of(&model);
     let model = model.into_typed().map_err(load)?;
     let model = passes::quantised(model, &stored, Isa::best()).map_err(load)?;
+    let model = passes::floats(model, Simd::best()).map_err(load)?;
     let model = model.into_optimized().map_err(load)?;
     check_output(manifest, &model)?;
     model.into_runnable().map_err(load)

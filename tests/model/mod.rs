@@ -1,5 +1,6 @@
 //! The shipped model as it is shipped, and what happens to files that are not what their manifest says.
 
+mod floats;
 mod onnx;
 mod quantised;
 mod street;

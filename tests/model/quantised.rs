@@ -18,7 +18,7 @@ use super::onnx::{bytes_tensor, integers, node, tensor, value};
 const HEAD_SCALE: f32 = 0.04;
 
 /// Side of the pictures, odd on purpose.
-const SIDE: u32 = 33;
+pub(super) const SIDE: u32 = 33;
 
 /// A network in the form that static quantisation gives it: QuantizeLinear and DequantizeLinear around everything.
 #[derive(Default)]
@@ -127,18 +127,18 @@ fn network(between: &str) -> Qdq {
 }
 
 /// The network as files that `Model::load` reads.
-struct Files {
+pub(super) struct Files {
     folder: TempDir,
 }
 
 impl Files {
-    fn new(network: Qdq) -> Self {
+    pub(super) fn new(graph: pb::GraphProto) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let opset = pb::OperatorSetIdProto { domain: String::new(), version: 14 };
         let model = pb::ModelProto {
             ir_version: 8,
             opset_import: vec![opset],
-            graph: Some(network.graph),
+            graph: Some(graph),
             ..Default::default()
         };
         let bytes = model.encode_to_vec();
@@ -154,12 +154,12 @@ impl Files {
         Self { folder }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// A picture of noise, in three strengths.
-    fn picture(&self, strength: u8) -> PathBuf {
+    pub(super) fn picture(&self, strength: u8) -> PathBuf {
         let mut seed = u32::from(strength) + 1;
         let picture = image::RgbImage::from_fn(SIDE, SIDE, |x, y| {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -180,7 +180,7 @@ const WITH_SOFTMAX: Reference =
 
 /// Loads it, compares it with the reference, and returns the operators of the plan.
 fn check(network: Qdq, reference: Reference) -> Vec<String> {
-    let files = Files::new(network);
+    let files = Files::new(network.graph);
     let model = Arc::new(Model::load(&files.path("n.toml")).unwrap());
     let mut worker = model.worker().unwrap();
     for (strength, expected) in [1, 3, 7].into_iter().zip(reference) {
@@ -195,7 +195,7 @@ fn check(network: Qdq, reference: Reference) -> Vec<String> {
     model.operators()
 }
 
-fn count(operators: &[String], name: &str) -> usize {
+pub(super) fn count(operators: &[String], name: &str) -> usize {
     operators.iter().filter(|o| *o == name).count()
 }
 
@@ -223,7 +223,7 @@ fn what_no_kernel_knows_stays_with_tract() {
 }
 
 #[test]
-fn a_network_of_floats_is_left_alone() {
+fn a_network_of_floats_stays_in_floats() {
     let model = Model::load(&super::shipped()).unwrap();
     let stays = model.operators().iter().all(|o| !o.starts_with("Int8"));
     assert!(stays, "the shipped model has float activations");

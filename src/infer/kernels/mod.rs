@@ -15,6 +15,7 @@ mod avx2;
 mod convolution;
 mod dense;
 mod depthwise;
+pub(crate) mod float;
 mod isa;
 mod mixing;
 mod requant;

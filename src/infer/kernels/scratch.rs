@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 thread_local! {
     static BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FLOATS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
     #[cfg(target_arch = "x86_64")]
     static PAIRS: RefCell<Vec<i32>> = const { RefCell::new(Vec::new()) };
     #[cfg(target_arch = "x86_64")]
@@ -20,6 +21,11 @@ pub(super) fn bytes<R>(len: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
     })
 }
 
+/// Lends `len` floats of unknown content that begin with a line of the cache. Not to be nested.
+pub(super) fn floats<R>(len: usize, run: impl FnOnce(&mut [f32]) -> R) -> R {
+    FLOATS.with_borrow_mut(|memory| run(aligned(memory, len)))
+}
+
 /// Lends `len` words of unknown content that begin with a line of the cache. Not to be nested.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn pairs<R>(len: usize, run: impl FnOnce(&mut [i32]) -> R) -> R {
@@ -33,7 +39,6 @@ pub(super) fn lines<R>(len: usize, run: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// A part of `memory`, grown if need be, that begins with a line of the cache.
-#[cfg(target_arch = "x86_64")]
 fn aligned<T: Copy + Default>(memory: &mut Vec<T>, len: usize) -> &mut [T] {
     /// Bytes of a line.
     const LINE: usize = 64;

@@ -6,6 +6,8 @@
 //! the place of all of it. What is not recognised is copied and stays tract's; bytes enter and leave such
 //! stretches by operators of their own. Nodes that nobody reads any more, tract drops.
 
+mod floats;
+mod graph;
 mod op;
 mod pattern;
 mod stored;
@@ -17,6 +19,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
 use tract_onnx::tract_hir::internal::*;
 
+pub(super) use floats::floats;
 use op::{Kernel, Quantised};
 use pattern::Made;
 pub(super) use stored::Stored;

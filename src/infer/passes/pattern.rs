@@ -9,10 +9,10 @@ use tract_onnx::tract_core::ops::math::{Add, Div, Mul};
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
 
+use super::graph::{self, is, slice};
 use super::op::{Kernel, Quantised};
-use super::stored::slice;
 use super::{Bytes, Pass};
-use crate::infer::kernels::{Average, Convolution, Gate, Plane, Requant, Residual, Table, Window, byte};
+use crate::infer::kernels::{Average, Convolution, Gate, Plane, Requant, Residual, Table, byte};
 
 /// A kernel that makes a tensor, and what it reads.
 pub(super) struct Made {
@@ -43,18 +43,7 @@ impl Pass<'_> {
         let floats = self.constant(node.inputs[1])?;
         let weights = self.stored.weights(&self.old.nodes[node.inputs[1].node].name, &floats)?;
         let (_, output) = self.extent(OutletId::new(node.id, 0))?;
-        let [rows, columns] = spec.kernel_shape[..] else { return None };
-        let strides = spec.strides();
-        let [down, across] = strides[..] else { return None };
-        let sides = [input.plane.height, input.plane.width];
-        let padding = spec.padding.compute(&sides, &spec.kernel_shape, &[1, 1], &strides);
-        let window = Window {
-            input: input.plane,
-            output,
-            size: (rows, columns),
-            step: (down, across),
-            before: (padding[0].pad_before, padding[1].pad_before),
-        };
+        let window = graph::window(spec, input.plane, output)?;
         let bias = self.constant(node.inputs[2]).and_then(|bias| slice::<f32>(&bias))?;
         let requant = requant(input.scale, &weights.scale, &bias, scale, zero)?;
         let pack = if conv.group == 1 {
@@ -172,23 +161,8 @@ impl Pass<'_> {
 
     /// The value of a tensor that does not depend on the model's input.
     fn constant(&self, outlet: OutletId) -> Option<Arc<Tensor>> {
-        if let Some(value) = &self.old.outlet_fact(outlet).ok()?.konst {
-            return Some(Arc::clone(value));
-        }
-        let node = &self.old.nodes[outlet.node];
-        // Small things only, such as a bias that is cast: a sound graph of weights is folded already.
-        if node.inputs.len() != 1 {
-            return None;
-        }
-        let input = TValue::from_const(self.constant(node.inputs[0])?);
-        let value = node.op.eval_out_of_plan(tvec!(input)).ok()??.into_iter().nth(outlet.slot)?;
-        Some(value.into_arc_tensor())
+        graph::constant(self.old, outlet)
     }
-}
-
-/// Whether the node is this operator of two tensors.
-fn is<T: tract_onnx::tract_core::ops::binary::BinMiniOp>(node: &TypedNode) -> bool {
-    node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<T>())
 }
 
 /// Scales and biases of a convolution: a sum's unit is the input's scale times the weight's. One bias may serve

@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
 
+use super::graph::slice;
+
 /// The quantised constants of a model, by the name of their floats in the typed graph.
 pub(in crate::infer) struct Stored(HashMap<String, Bytes>);
 
@@ -57,9 +59,4 @@ impl Stored {
                 .all(|(i, (v, f))| f32::from(*v) * scale[i / each] == *f);
         same.then_some(Weights { values, scale })
     }
-}
-
-/// A tensor's elements.
-pub(super) fn slice<T: Datum + Copy>(tensor: &Tensor) -> Option<Vec<T>> {
-    Some(tensor.try_as_plain_ram().ok()?.as_slice::<T>().ok()?.to_vec())
 }
