@@ -292,11 +292,11 @@ impl Tiles<'_> {
             for r in 0..R {
                 w[r] = v.load(&weights[r].0);
             }
-            for p in 0..P {
+            for (corner, sums) in corners.iter().zip(&mut sums) {
                 // SAFETY: a pixel's corner and an input's offset: `Work::run` has asserted their largest sum.
-                let x = v.splat(unsafe { *self.input.get_unchecked(corners[p] + offset) });
+                let x = v.splat(unsafe { *self.input.get_unchecked(corner + offset) });
                 for r in 0..R {
-                    sums[p][r] = v.multiply_add(x, w[r], sums[p][r]);
+                    sums[r] = v.multiply_add(x, w[r], sums[r]);
                 }
             }
         }

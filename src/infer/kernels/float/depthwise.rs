@@ -194,13 +194,13 @@ impl Rows<'_> {
                 for r in 0..R {
                     w[r] = v.load(&weights[r].0);
                 }
-                for p in 0..P {
+                for (p, sums) in sums.iter_mut().enumerate() {
                     for r in 0..R {
                         // SAFETY: eight floats from here end within the line, as is asserted above for the last.
                         let x = unsafe {
                             &*line.as_ptr().add(tap * stride + p * across + r * LANES).cast::<[f32; LANES]>()
                         };
-                        sums[p][r] = v.multiply_add(v.load(x), w[r], sums[p][r]);
+                        sums[r] = v.multiply_add(v.load(x), w[r], sums[r]);
                     }
                 }
             }

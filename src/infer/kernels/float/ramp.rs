@@ -31,7 +31,7 @@ impl Ramp {
     #[must_use]
     pub(crate) fn times(self, factor: f32) -> Option<Self> {
         let fits = factor.is_finite() && factor > 0.0;
-        fits.then(|| Self {
+        fits.then_some(Self {
             slope: self.slope * factor,
             offset: self.offset * factor,
             low: self.low * factor,
@@ -44,7 +44,7 @@ impl Ramp {
     #[must_use]
     pub(crate) fn plus(self, summand: f32) -> Option<Self> {
         let fits = summand.is_finite() && !self.gate;
-        fits.then(|| Self {
+        fits.then_some(Self {
             offset: self.offset + summand,
             low: self.low + summand,
             high: self.high + summand,
@@ -56,14 +56,14 @@ impl Ramp {
     #[must_use]
     pub(crate) fn at_least(self, bound: f32) -> Option<Self> {
         let fits = !bound.is_nan() && !self.gate;
-        fits.then(|| Self { low: self.low.max(bound), high: self.high.max(bound), ..self })
+        fits.then_some(Self { low: self.low.max(bound), high: self.high.max(bound), ..self })
     }
 
     /// This, and then no more than `bound`.
     #[must_use]
     pub(crate) fn at_most(self, bound: f32) -> Option<Self> {
         let fits = !bound.is_nan() && !self.gate;
-        fits.then(|| Self { low: self.low.min(bound), high: self.high.min(bound), ..self })
+        fits.then_some(Self { low: self.low.min(bound), high: self.high.min(bound), ..self })
     }
 
     /// `x` times this of `x`.

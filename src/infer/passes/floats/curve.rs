@@ -41,7 +41,7 @@ impl Curve {
             op.0.downcast_ref::<HardSwish>()?;
             let inner = Self::within(model, node.inputs[0], left);
             // Of a value that was changed already there is no ramp.
-            (inner.ramp == Ramp::NONE).then(|| Self { ramp: Ramp::HARD_SWISH, ..inner })?
+            (inner.ramp == Ramp::NONE).then_some(Self { ramp: Ramp::HARD_SWISH, ..inner })?
         } else if node.op_is::<TypedBinOp>() {
             Self::of_two(model, node, left)?
         } else {
