@@ -20,6 +20,9 @@ pub(super) struct Layer {
     pub(super) requant: Requant,
     /// Biases and scales in the order of the packed weights.
     pub(super) lanes: Lanes,
+    /// Whether two products of a weight and a signed byte fit into 16 bits: twice -128 times -128 does not.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) pairs: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -126,14 +129,19 @@ impl Layer {
         if depth == 0 || weights.len() != depth * outputs || requant.channels() != outputs {
             return None;
         }
-        requant.shift(|o| {
-            let sum: i32 = weights[o * depth..][..depth].iter().map(|w| i32::from(*w)).sum();
-            sum.saturating_mul(i32::from(zero))
-        });
+        let sum = |o: usize| -> i32 { weights[o * depth..][..depth].iter().map(|w| i32::from(*w)).sum() };
+        requant.shift(|o| sum(o).saturating_mul(i32::from(zero)));
         if !requant.holds(depth) {
             return None;
         }
-        let lanes = requant.lanes(isa.level());
-        Some(Self { window, zero, requant, lanes })
+        let origin = isa.level().origin();
+        Some(Self {
+            window,
+            zero,
+            lanes: requant.lanes(isa.level(), |o| sum(o).wrapping_mul(origin)),
+            requant,
+            #[cfg(target_arch = "aarch64")]
+            pairs: !weights.contains(&i8::MIN),
+        })
     }
 }

@@ -1,6 +1,8 @@
 //! A convolution that mixes all channels: packing of the weights, and the loops in plain Rust.
 
 use super::convolution::Layer;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::{LANES, Level, Window, requant};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, vnni};
@@ -31,17 +33,18 @@ pub(super) fn run(level: Level, layer: &Layer, packed: &[i8], input: &[u8], outp
         Level::Avx2 => avx2::dense(level, layer, packed, input, output),
         #[cfg(target_arch = "x86_64")]
         Level::Vnni => vnni::dense(level, layer, packed, input, output),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon | Level::Dot => neon::dense(level, layer, packed, input, output),
     }
 }
 
 fn portable(layer: &Layer, packed: &[i8], input: &[u8], output: &mut [u8]) {
     let window = &layer.window;
-    let Window { output: out, step, .. } = *window;
-    let (stride, row, width) = (window.input.stride(), window.row(), window.bordered().width);
+    let (out, stride, row, width) =
+        (window.output, window.input.stride(), window.row(), window.bordered().width);
     let depth = groups(window, 1);
     for (pixel, bytes) in output.chunks_exact_mut(out.stride()).enumerate() {
-        let (y, x) = (pixel / out.width * step.0, pixel % out.width * step.1);
-        let corner = (y * width + x) * stride;
+        let corner = window.corner(pixel);
         for (block, packed) in packed.chunks_exact(depth * LANES).enumerate() {
             let mut sums = [0i32; LANES];
             for (down, packed) in packed.chunks(row * LANES).enumerate() {

@@ -1,6 +1,8 @@
 //! A convolution of each channel with a window of its own: packing of the weights, and the loops in plain Rust.
 
 use super::convolution::Layer;
+#[cfg(target_arch = "aarch64")]
+use super::neon;
 use super::{LANES, Level, Window, requant};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, vnni};
@@ -14,6 +16,8 @@ pub(super) enum Packed {
     Pairs(Pairs),
     #[cfg(target_arch = "x86_64")]
     Shifted(vnni::Shifted),
+    #[cfg(target_arch = "aarch64")]
+    Taps(neon::Taps),
 }
 
 /// Taps in pairs.
@@ -36,6 +40,8 @@ impl Packed {
             Level::Avx2 => Self::Pairs(Pairs::new(level, window, weights)),
             #[cfg(target_arch = "x86_64")]
             Level::Vnni => Self::Shifted(vnni::Shifted::new(window, weights)),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon | Level::Dot => Self::Taps(neon::Taps::new(level, window, weights)),
         }
     }
 }
@@ -54,7 +60,7 @@ impl Pairs {
 }
 
 /// Where a tap lies from the window's corner, in bytes.
-fn offset(window: &Window, tap: usize) -> usize {
+pub(super) fn offset(window: &Window, tap: usize) -> usize {
     (tap / window.size.1 * window.bordered().width + tap % window.size.1) * window.input.stride()
 }
 
@@ -67,14 +73,15 @@ pub(super) fn run(level: Level, layer: &Layer, packed: &Packed, input: &[u8], ou
         Packed::Pairs(pairs) => bordered(&mut |input| avx2::depthwise(level, layer, pairs, input, output)),
         #[cfg(target_arch = "x86_64")]
         Packed::Shifted(shifted) => vnni::depthwise(level, layer, shifted, input, output),
+        #[cfg(target_arch = "aarch64")]
+        Packed::Taps(taps) => bordered(&mut |input| neon::depthwise(level, layer, taps, input, output)),
     }
 }
 
 fn portable(layer: &Layer, weights: &[i8], input: &[u8], output: &mut [u8]) {
-    let Window { output: out, step, .. } = layer.window;
-    let (stride, width, taps) = (out.stride(), layer.window.bordered().width, layer.window.taps());
+    let (stride, taps) = (layer.window.output.stride(), layer.window.taps());
     for (pixel, bytes) in output.chunks_exact_mut(stride).enumerate() {
-        let corner = (pixel / out.width * step.0 * width + pixel % out.width * step.1) * stride;
+        let corner = layer.window.corner(pixel);
         for (channel, byte) in bytes.iter_mut().enumerate() {
             let weights = weights.chunks_exact(taps).nth(channel).unwrap_or(&[]);
             let tap = |(tap, weight): (usize, &i8)| {

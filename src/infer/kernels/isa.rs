@@ -18,6 +18,12 @@ pub(super) enum Level {
     /// AVX-512 with VNNI and VBMI: Ice Lake, Zen 4 and newer.
     #[cfg(target_arch = "x86_64")]
     Vnni,
+    /// NEON as every 64-bit ARM processor has it: Cortex-A53, A72.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    /// NEON with the dot product: Cortex-A55, A76 and newer.
+    #[cfg(target_arch = "aarch64")]
+    Dot,
 }
 
 impl Isa {
@@ -35,6 +41,16 @@ impl Isa {
                 let wide = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
                 if wide && has!("avx512vnni") && has!("avx512vbmi") {
                     found.push(Self(Level::Vnni));
+                }
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            use std::arch::is_aarch64_feature_detected as has;
+            if has!("neon") {
+                found.push(Self(Level::Neon));
+                if has!("dotprod") {
+                    found.push(Self(Level::Dot));
                 }
             }
         }
@@ -59,6 +75,10 @@ impl Isa {
             Level::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Vnni => "vnni",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Level::Dot => "dotprod",
         }
     }
 
@@ -77,6 +97,17 @@ impl Level {
             Self::Avx2 => 2,
             #[cfg(target_arch = "x86_64")]
             Self::Vnni => 4,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon | Self::Dot => 4,
+        }
+    }
+
+    /// The byte that counts as 0 in the kernels' products: those that read the input as signed bytes move it.
+    pub(super) fn origin(self) -> i32 {
+        match self {
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon | Self::Dot => 128,
+            _ => 0,
         }
     }
 

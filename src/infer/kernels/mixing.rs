@@ -18,6 +18,9 @@ macro_rules! kernel {
             }
             match isa.level() {
                 Level::Portable => $body($($arg),*),
+                // NEON is part of what the compiler takes for granted there.
+                #[cfg(target_arch = "aarch64")]
+                Level::Neon | Level::Dot => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
                 Level::Avx2 | Level::Vnni => {
                     #[expect(unsafe_code, reason = "calls code compiled for AVX2")]

@@ -18,6 +18,9 @@ mod depthwise;
 pub(crate) mod float;
 mod isa;
 mod mixing;
+#[cfg(target_arch = "aarch64")]
+#[expect(unsafe_code, reason = "vector loads and stores by address; each block says why it stays in bounds")]
+mod neon;
 mod requant;
 mod scratch;
 #[cfg(test)]

@@ -104,12 +104,13 @@ impl Requant {
         }
     }
 
-    /// Biases and scales of all blocks of 16 channels in the level's order.
-    pub(super) fn lanes(&self, level: Level) -> Lanes {
+    /// Biases and scales of all blocks of 16 channels in the level's order; `more` per channel is added to the biases.
+    pub(super) fn lanes(&self, level: Level, more: impl Fn(usize) -> i32) -> Lanes {
         let lanes = self.channels().next_multiple_of(LANES);
         let order = level.order();
         let at = |i: usize| i / LANES * LANES + order[i % LANES];
-        let bias = (0..lanes).map(|i| self.bias.get(at(i)).copied().unwrap_or(0)).collect();
+        let bias = |channel: usize| self.bias.get(channel).map_or(0, |bias| bias.wrapping_add(more(channel)));
+        let bias = (0..lanes).map(|i| bias(at(i))).collect();
         let scale = (0..lanes).map(|i| self.scale.get(at(i)).copied().unwrap_or(0.0)).collect();
         Lanes { bias, scale, zero: self.zero }
     }

@@ -64,6 +64,16 @@ impl Window {
         self.size.1 * self.input.stride()
     }
 
+    /// Where the window of the output's `pixel` begins in the bordered input, in bytes.
+    pub(super) fn corner(&self, pixel: usize) -> usize {
+        let stride = self.input.stride();
+        if self.is_point() {
+            return pixel * stride;
+        }
+        let (y, x) = (pixel / self.output.width, pixel % self.output.width);
+        (y * self.step.0 * self.bordered().width + x * self.step.1) * stride
+    }
+
     /// The input's extent with its border: what the windows cover, and never less than the input.
     pub(super) fn bordered(&self) -> Plane {
         let cover = |out: usize, step: usize, size: usize| (out - 1) * step + size;
