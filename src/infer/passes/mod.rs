@@ -43,7 +43,7 @@ pub(super) fn quantised(model: TypedModel, stored: &Stored, isa: Isa) -> TractRe
     new.select_output_outlets(&outputs)?;
     new.compact()?;
     let kernels = new.nodes.iter().filter(|n| n.op_is::<Quantised>()).count();
-    debug!("{kernels} of {} nodes are kernels for bytes", new.nodes.len());
+    debug!("{kernels} of {} nodes are kernels for bytes ({})", new.nodes.len(), isa.name());
     Ok(new)
 }
 
