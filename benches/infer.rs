@@ -33,6 +33,18 @@ fn bare_tract(c: &mut Criterion, model: &Model) {
     });
 }
 
+/// The network alone, from floats to logits: one picture, and eight in a batch.
+fn network(c: &mut Criterion, model: &Arc<Model>) {
+    let mut worker = model.worker().expect("a worker");
+    let each = Preprocessor::new(model.manifest().input.clone()).len();
+    let planes: Vec<f32> = (0..8 * each).map(|i| (i % 1009) as f32 / 504.5 - 1.0).collect();
+    for pictures in [1, 8] {
+        c.bench_function(&format!("infer/network x{pictures}"), |b| {
+            b.iter(|| black_box(worker.logits(&planes[..pictures * each]).expect("it runs")).len());
+        });
+    }
+}
+
 pub(crate) fn bench(c: &mut Criterion) {
     let model = model();
     let frame = picture(&model);
@@ -42,6 +54,7 @@ pub(crate) fn bench(c: &mut Criterion) {
         b.iter(|| preprocessor.fill(black_box(&frame), NormRect::FULL, &mut planes).expect("it fills"));
     });
     bare_tract(c, &model);
+    network(c, &model);
     let mut worker = model.worker().expect("a worker");
     c.bench_function("infer/classify", |b| {
         b.iter(|| black_box(worker.classify(&frame, NormRect::FULL).expect("it answers")));

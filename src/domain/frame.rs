@@ -153,7 +153,7 @@ pub struct Prediction {
     pub top: Vec<(Label, Score)>,
     /// The best probability is below the model's rejection threshold.
     pub rejected: bool,
-    /// Wall time that preprocessing and inference took.
+    /// Wall time that preprocessing and inference took; what the regions of one look took together is shared evenly.
     pub latency: Duration,
 }
 

@@ -10,13 +10,15 @@ mod model;
 mod passes;
 mod pool;
 mod preprocess;
+mod worker;
 
 use std::path::PathBuf;
 
 pub use manifest::{Channels, Golden, Input, Manifest, ManifestError, Resize};
-pub use model::{Model, Worker};
-pub use pool::{Classifier, PoolCounts, Seen, run_worker};
+pub use model::Model;
+pub use pool::{Answer, Classifier, PoolCounts, Seen, run_worker};
 pub use preprocess::Preprocessor;
+pub use worker::Worker;
 
 /// Which model, and how many workers run it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,4 +1,4 @@
-//! The model in tract: loaded and checked once, run by many workers.
+//! The model: loaded and checked once, run by many workers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,22 @@ use tract_onnx::tract_hir::internal::DimLike;
 
 use super::kernels::Isa;
 use super::kernels::float::Simd;
-use super::passes::{self, Stored};
-use super::{Cause, Classifier, InferError, Manifest, Preprocessor};
-use crate::domain::{Frame, Label, NormRect, Score};
+use super::passes::{self, Program, Stored};
+use super::{Cause, InferError, Manifest, Worker};
+use crate::domain::{Frame, NormRect};
 
-type Plan = TypedRunnableModel;
+/// How the network runs.
+pub(super) enum Plan {
+    /// In our kernels from end to end.
+    Program(Arc<Program>),
+    /// In tract, and in our kernels where it has any.
+    Tract(Arc<TypedRunnableModel>),
+}
 
 /// A loaded model: its manifest and its optimised plan. Share it in an `Arc`; each thread takes a [`Worker`].
 pub struct Model {
     manifest: Manifest,
-    plan: Arc<Plan>,
+    plan: Plan,
 }
 
 impl Model {
@@ -40,8 +46,9 @@ impl Model {
             return Err(InferError::Hash { path, expected, found });
         }
         let plan = plan(&manifest, &bytes)?;
-        debug!("model {}: {} nodes after optimisation", manifest.id, plan.model().nodes.len());
-        Ok(Self { manifest, plan })
+        let model = Self { manifest, plan };
+        debug!("model {}: {} operators", model.manifest.id, model.operators().len());
+        Ok(model)
     }
 
     /// The manifest.
@@ -54,9 +61,14 @@ impl Model {
     /// `Int8` or `Float` are kernels of ours, in integers and in floats.
     #[must_use]
     pub fn operators(&self) -> Vec<String> {
-        let model = self.plan.model();
-        let order = model.eval_order().unwrap_or_default();
-        order.into_iter().map(|node| model.nodes[node].op.name().into_owned()).collect()
+        match &self.plan {
+            Plan::Program(program) => program.operators(),
+            Plan::Tract(plan) => {
+                let model = plan.model();
+                let order = model.eval_order().unwrap_or_default();
+                order.into_iter().map(|node| model.nodes[node].op.name().into_owned()).collect()
+            }
+        }
     }
 
     /// A worker with its own state and buffers.
@@ -64,15 +76,7 @@ impl Model {
     /// # Errors
     /// [`InferError::Run`] when tract cannot make a state.
     pub fn worker(self: &Arc<Self>) -> Result<Worker, InferError> {
-        let input = &self.manifest.input;
-        let shape = [1, 3, input.height as usize, input.width as usize];
-        let tensor = Tensor::zero::<f32>(&shape).map_err(run_error)?;
-        Ok(Worker {
-            preprocessor: Preprocessor::new(input.clone()),
-            state: self.plan.spawn().map_err(run_error)?,
-            tensor: Arc::new(tensor),
-            model: Arc::clone(self),
-        })
+        Worker::new(Arc::clone(self), &self.plan)
     }
 
     /// Classifies every golden picture and compares. `read` opens a picture.
@@ -103,7 +107,7 @@ impl Model {
 }
 
 /// Parses and optimises; checks that both ends are what the manifest needs.
-fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Arc<Plan>, InferError> {
+fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
     let path = || manifest.file.clone();
     let load = |source: TractError| InferError::Load { path: path(), source: source.into() };
     let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..]).map_err(load)?;
@@ -123,10 +127,13 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Arc<Plan>, InferError> {
     let stored = Stored::of(&model);
     let model = model.into_typed().map_err(load)?;
     let model = passes::quantised(model, &stored, Isa::best()).map_err(load)?;
+    check_output(manifest, &model)?;
+    if let Some(program) = Program::of(&model) {
+        return Ok(Plan::Program(Arc::new(program)));
+    }
     let model = passes::floats(model, Simd::best()).map_err(load)?;
     let model = model.into_optimized().map_err(load)?;
-    check_output(manifest, &model)?;
-    model.into_runnable().map_err(load)
+    Ok(Plan::Tract(model.into_runnable().map_err(load)?))
 }
 
 /// A file that states an input shape of its own must state the manifest's; symbols match anything.
@@ -164,82 +171,6 @@ fn join(dims: &[usize]) -> String {
     dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
 }
 
-fn run_error(error: TractError) -> InferError {
-    InferError::Run(error.into())
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// One thread's share of a model.
-pub struct Worker {
-    model: Arc<Model>,
-    preprocessor: Preprocessor,
-    state: TypedSimpleState,
-    /// Lent to the plan for a run and back in our hands after it, so that it is allocated once.
-    tensor: Arc<Tensor>,
-}
-
-impl Worker {
-    /// The raw outputs for the part `rect` of `frame`, one per label.
-    fn logits(&mut self, frame: &Frame, rect: NormRect) -> Result<Vec<f32>, InferError> {
-        let tensor = Arc::make_mut(&mut self.tensor);
-        let mut view = tensor.try_as_plain_ram_mut().map_err(run_error)?;
-        let planes = view.as_slice_mut::<f32>().map_err(run_error)?;
-        self.preprocessor.fill(frame, rect, planes).map_err(InferError::Run)?;
-        let outputs =
-            self.state.run(tvec!(TValue::from_const(Arc::clone(&self.tensor)))).map_err(run_error)?;
-        let logits = outputs[0].try_as_plain_ram().map_err(run_error)?;
-        Ok(logits.as_slice::<f32>().map_err(run_error)?.to_vec())
-    }
-
-    /// Calibrated probabilities for the part `rect` of `frame`, in the order of the manifest's labels.
-    ///
-    /// # Errors
-    /// [`InferError::Run`] when tract fails or a probability is no finite number.
-    pub fn probabilities(&mut self, frame: &Frame, rect: NormRect) -> Result<Vec<f32>, InferError> {
-        let logits = self.logits(frame, rect)?;
-        let probabilities = softmax(&logits, self.model.manifest.temperature);
-        if probabilities.iter().all(|p| p.is_finite()) {
-            Ok(probabilities)
-        } else {
-            Err(InferError::Run(format!("the model's outputs are no numbers: {logits:?}").into()))
-        }
-    }
-}
-
-impl Classifier for Worker {
-    fn classify(&mut self, frame: &Frame, rect: NormRect) -> Result<(Vec<(Label, Score)>, bool), InferError> {
-        let probabilities = self.probabilities(frame, rect)?;
-        let manifest = &self.model.manifest;
-        let scores = probabilities.iter().map(|p| Score::new(p.clamp(0.0, 1.0)));
-        let mut top: Vec<_> =
-            manifest.labels.iter().cloned().zip(scores).filter_map(|(l, s)| s.map(|s| (l, s))).collect();
-        top.sort_by(|a, b| b.1.get().total_cmp(&a.1.get()));
-        let rejected = top.first().is_none_or(|(_, best)| *best < manifest.reject_below);
-        Ok((top, rejected))
-    }
-}
-
-/// Softmax of `logits / temperature` (Guo et al. 2017, "On Calibration of Modern Neural Networks"), shifted by
-/// the maximum so that it cannot overflow.
-fn softmax(logits: &[f32], temperature: f32) -> Vec<f32> {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let exps: Vec<f32> = logits.iter().map(|l| ((l - max) / temperature).exp()).collect();
-    let sum: f32 = exps.iter().sum();
-    exps.iter().map(|e| e / sum).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::softmax;
-
-    #[test]
-    fn softmax_survives_large_logits_and_softens() {
-        let sharp = softmax(&[1000.0, 0.0], 1.0);
-        assert!((sharp[0] - 1.0).abs() < 1e-6 && sharp[1] >= 0.0);
-        let soft = softmax(&[2.0, 0.0], 2.0);
-        assert!((soft[0] - 0.731_058_6).abs() < 1e-6, "{soft:?}");
-    }
 }

@@ -11,14 +11,25 @@ use crate::domain::{Frame, Label, Look, ModelId, NormRect, Prediction, Score};
 use crate::slots::Slots;
 use crate::words::in_words;
 
-/// Says what a part of a picture shows. A trait because tests inject faults.
+/// Labels with probabilities, most probable first, and whether the best is below the rejection threshold.
+pub type Answer = (Vec<(Label, Score)>, bool);
+
+/// Says what parts of a picture show. A trait because tests inject faults.
 pub trait Classifier: Send {
-    /// Labels with probabilities, most probable first, and whether the best is below the rejection threshold.
-    /// Blocks for the time of one inference.
+    /// One answer for each part. Blocks for the time of so many inferences, or less: they share the way.
     ///
     /// # Errors
     /// [`InferError::Run`] when there is no answer; the look is then counted as failed.
-    fn classify(&mut self, frame: &Frame, rect: NormRect) -> Result<(Vec<(Label, Score)>, bool), InferError>;
+    fn classify_all(&mut self, frame: &Frame, rects: &[NormRect]) -> Result<Vec<Answer>, InferError>;
+
+    /// The answer for one part.
+    ///
+    /// # Errors
+    /// As [`Classifier::classify_all`].
+    fn classify(&mut self, frame: &Frame, rect: NormRect) -> Result<Answer, InferError> {
+        let mut answers = self.classify_all(frame, &[rect])?;
+        answers.pop().ok_or_else(|| InferError::Run("one picture gave no answer".into()))
+    }
 }
 
 /// A look with what the model said of each of its regions, in their order.
@@ -80,20 +91,18 @@ fn predict(
     clock: &dyn Clock,
 ) -> Result<Vec<Prediction>, InferError> {
     let frame = &look.frame;
-    look.regions
-        .iter()
-        .map(|region| {
-            let begun = clock.now();
-            let (top, rejected) = classifier.classify(frame, region.rect)?;
-            Ok(Prediction {
-                camera: frame.camera().clone(),
-                zone: region.zone.clone(),
-                frame: frame.at(),
-                model: model.clone(),
-                top,
-                rejected,
-                latency: clock.now().since(begun),
-            })
-        })
-        .collect()
+    let rects: Vec<NormRect> = look.regions.iter().map(|region| region.rect).collect();
+    let begun = clock.now();
+    let answers = classifier.classify_all(frame, &rects)?;
+    let latency = clock.now().since(begun) / rects.len().max(1) as u32;
+    let predictions = look.regions.iter().zip(answers).map(|(region, (top, rejected))| Prediction {
+        camera: frame.camera().clone(),
+        zone: region.zone.clone(),
+        frame: frame.at(),
+        model: model.clone(),
+        top,
+        rejected,
+        latency,
+    });
+    Ok(predictions.collect())
 }

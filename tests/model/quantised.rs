@@ -13,6 +13,7 @@ use tract_onnx::pb;
 
 use super::frame;
 use super::onnx::{bytes_tensor, integers, node, tensor, value};
+use crate::support::allocations::allocations;
 
 /// Step of the logits.
 const HEAD_SCALE: f32 = 0.04;
@@ -119,9 +120,9 @@ fn network(between: &str) -> Qdq {
     let x = n.conv(&x, "down", [20, 1, 3, 3], down, (0.03, 0));
     let x = n.op("GlobalAveragePool", &[&x], "last", 0.02, 0);
     let x = n.conv(&x, "head", [3, 20, 1, 1], PLAIN, (HEAD_SCALE, 128));
-    n.graph.node.push(node("Flatten", &[&x], "logits", vec![]));
+    let x = n.op("Flatten", &[&x], "logits", HEAD_SCALE, 128);
     n.graph.input.push(value("input", &[1, 3, i64::from(SIDE), i64::from(SIDE)]));
-    n.graph.output.push(value("logits", &[1, 3]));
+    n.graph.output.push(value(&x, &[1, 3]));
     n.graph.name = "quantised".into();
     n
 }
@@ -202,6 +203,7 @@ pub(super) fn count(operators: &[String], name: &str) -> usize {
 #[test]
 fn a_quantised_network_runs_in_kernels_from_end_to_end() {
     let operators = check(network("HardSwish"), MOBILENET);
+    assert!(operators.iter().all(|o| o.starts_with("Int8")), "tract still runs something: {operators:?}");
     for (name, times) in [
         ("Int8Enter", 1),
         ("Int8Dense", 6),
@@ -212,6 +214,42 @@ fn a_quantised_network_runs_in_kernels_from_end_to_end() {
         ("Int8Leave", 1),
     ] {
         assert_eq!(count(&operators, name), times, "{name} in {operators:?}");
+    }
+}
+
+#[test]
+fn parts_of_a_picture_answer_together_as_they_do_alone() {
+    let files = Files::new(network("HardSwish"));
+    let model = Arc::new(Model::load(&files.path("n.toml")).unwrap());
+    let (mut together, mut alone) = (model.worker().unwrap(), model.worker().unwrap());
+    let picture = frame(&files.picture(3));
+    // More than one batch, and a smaller one after it.
+    for parts in [11, 2] {
+        let rects: Vec<NormRect> = (0..parts)
+            .map(|i| NormRect::new(i as f32 / 20.0, 0.1, 0.6 + i as f32 / 40.0, 0.9).unwrap())
+            .collect();
+        let found = together.probabilities_of(&picture, &rects).unwrap();
+        let expected: Vec<_> =
+            rects.iter().map(|rect| alone.probabilities(&picture, *rect).unwrap()).collect();
+        assert_eq!(found, expected);
+        assert_ne!(found[0], found[1], "the parts look alike");
+    }
+}
+
+#[test]
+fn a_run_asks_for_no_memory_once_it_is_warm() {
+    let files = Files::new(network("HardSwish"));
+    let model = Arc::new(Model::load(&files.path("n.toml")).unwrap());
+    let mut worker = model.worker().unwrap();
+    let each = 3 * SIDE as usize * SIDE as usize;
+    let planes: Vec<f32> = (0..3 * each).map(|i| (i % 251) as f32 / 125.0 - 1.0).collect();
+    let cold = allocations(|| drop(worker.logits(&planes).map(<[f32]>::len).unwrap()));
+    assert!(cold > 0, "the first run makes buffers: does the allocator count?");
+    for pictures in [1, 3, 2] {
+        let asked = allocations(|| {
+            assert_eq!(worker.logits(&planes[..pictures * each]).unwrap().len(), 3 * pictures)
+        });
+        assert_eq!(asked, 0, "{pictures} pictures");
     }
 }
 

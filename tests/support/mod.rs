@@ -1,5 +1,6 @@
 //! What several integration tests need: waiting without sleeping blindly, and a broker to play with.
 
+pub(crate) mod allocations;
 pub(crate) mod broker;
 pub(crate) mod daemon;
 

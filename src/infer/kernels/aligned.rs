@@ -1,20 +1,20 @@
 //! Memory that begins with a line of the cache: a register that is loaded from it then lies in one line.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 
 /// Bytes of a line, and of the widest register.
 const LINE: usize = 64;
 
 /// Elements that begin with a line of the cache.
-#[derive(Debug)]
-pub(super) struct Aligned<T> {
+#[derive(Debug, Default)]
+pub(crate) struct Aligned<T> {
     memory: Vec<T>,
     skip: usize,
 }
 
 impl<T: Copy + Default> Aligned<T> {
     /// A copy of `values`.
-    pub(super) fn new(values: &[T]) -> Self {
+    pub(crate) fn new(values: &[T]) -> Self {
         let spare = LINE / size_of::<T>().max(1);
         let mut memory: Vec<T> = Vec::with_capacity(values.len() + spare);
         // Safe code cannot ask for an alignment; the start moves instead.
@@ -30,6 +30,12 @@ impl<T> Deref for Aligned<T> {
 
     fn deref(&self) -> &[T] {
         &self.memory[self.skip..]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory[self.skip..]
     }
 }
 

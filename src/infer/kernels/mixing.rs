@@ -4,7 +4,9 @@
 //! floats are multiplied and added one by one, so that both give the same bytes.
 
 use super::requant::byte;
-use super::{Isa, Level, Plane};
+#[cfg(target_arch = "x86_64")]
+use super::vnni;
+use super::{Isa, LANES, Level, Plane};
 
 /// Defines a kernel whose AVX2 form is its portable form compiled for AVX2.
 macro_rules! kernel {
@@ -72,11 +74,15 @@ pub(crate) struct Gate {
 impl Gate {
     /// `factors` is one pixel of `output`'s stride; `input` and `output` have one length.
     pub(crate) fn run(&self, isa: Isa, input: &[u8], factors: &[u8], output: &mut [u8]) {
-        gate(isa, self, input, factors, output);
+        match isa.level() {
+            #[cfg(target_arch = "x86_64")]
+            level @ Level::Vnni => vnni::gate(level, self, input, factors, output),
+            _ => gate_loop(isa, self, input, factors, output),
+        }
     }
 }
 
-kernel!(gate, gate_body(op: &Gate, input: &[u8], factors: &[u8], output: &mut [u8]));
+kernel!(gate_loop, gate_body(op: &Gate, input: &[u8], factors: &[u8], output: &mut [u8]));
 
 #[inline(always)]
 fn gate_body(op: &Gate, input: &[u8], factors: &[u8], output: &mut [u8]) {
@@ -110,21 +116,37 @@ kernel!(average, average_body(op: &Average, input: &[u8], output: &mut [u8]));
 
 #[inline(always)]
 fn average_body(op: &Average, input: &[u8], output: &mut [u8]) {
-    /// Channels at a time: their sums stay in registers.
-    const BLOCK: usize = 16;
+    /// Pixels whose sum sixteen bits hold.
+    const RUN: usize = 256;
     let stride = output.len();
     let pixels = (input.len() / stride) as i32;
     let scale = op.scale / pixels as f32;
-    for (block, out) in output.chunks_mut(BLOCK).enumerate() {
-        let mut sums = [0i32; BLOCK];
-        for pixel in input.chunks_exact(stride) {
-            for (sum, value) in sums.iter_mut().zip(&pixel[block * BLOCK..]) {
-                *sum += i32::from(*value);
+    for (block, out) in output.chunks_mut(LANES).enumerate() {
+        let mut sums = [0i32; LANES];
+        for run in input.chunks(RUN * stride) {
+            let mut some = [0u16; LANES];
+            for pixel in run.chunks_exact(stride) {
+                let values = &pixel[block * LANES..];
+                // A length that the compiler knows makes vectors of the loop.
+                match values.first_chunk::<LANES>() {
+                    Some(values) => add(&mut some, values),
+                    None => add(&mut some, values),
+                }
+            }
+            for (sum, some) in sums.iter_mut().zip(some) {
+                *sum += i32::from(some);
             }
         }
         for (out, sum) in out.iter_mut().zip(sums) {
             *out = byte((sum - pixels * i32::from(op.zeros[0])) as f32 * scale, op.zeros[1]);
         }
+    }
+}
+
+#[inline(always)]
+fn add(sums: &mut [u16; LANES], values: &[u8]) {
+    for (sum, value) in sums.iter_mut().zip(values) {
+        *sum += u16::from(*value);
     }
 }
 

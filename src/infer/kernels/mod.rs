@@ -30,6 +30,7 @@ mod tests;
 mod vnni;
 mod window;
 
+pub(crate) use aligned::Aligned;
 pub(crate) use convolution::Convolution;
 pub(crate) use isa::Isa;
 use isa::Level;

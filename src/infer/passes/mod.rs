@@ -10,6 +10,7 @@ mod floats;
 mod graph;
 mod op;
 mod pattern;
+mod program;
 mod stored;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use tract_onnx::tract_hir::internal::*;
 pub(super) use floats::floats;
 use op::{Kernel, Quantised};
 use pattern::Made;
+pub(super) use program::{Memory, Program};
 pub(super) use stored::Stored;
 
 use super::kernels::{Isa, Plane};

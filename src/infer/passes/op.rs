@@ -46,7 +46,17 @@ impl Kernel {
         }
     }
 
-    fn name(&self) -> &'static str {
+    /// The extents of the inputs; the only one twice.
+    pub(super) fn inputs(&self) -> [Plane; 2] {
+        match self {
+            Self::Convolution(op) => [op.window().input; 2],
+            Self::Gate(_, plane) => [*plane, Plane { height: 1, width: 1, ..*plane }],
+            Self::Residual(_, plane) | Self::Average(_, plane) => [*plane; 2],
+            Self::Enter(plane, ..) | Self::Leave(plane, ..) => [*plane; 2],
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Convolution(op) if op.is_depthwise() => "Int8Depthwise",
             Self::Convolution(_) => "Int8Dense",
@@ -55,6 +65,28 @@ impl Kernel {
             Self::Average(..) => "Int8Average",
             Self::Enter(..) => "Int8Enter",
             Self::Leave(..) => "Int8Leave",
+        }
+    }
+
+    /// Runs a kernel from bytes to bytes on pictures that lie end to end. The two ends do nothing here.
+    pub(super) fn run(&self, isa: Isa, [first, second]: [&[u8]; 2], output: &mut [u8]) {
+        match self {
+            Self::Convolution(op) => op.run(first, output),
+            Self::Residual(op, _) => op.run(isa, first, second, output),
+            Self::Gate(op, plane) => {
+                let factors = second.chunks_exact(plane.stride());
+                let pictures = first.chunks_exact(plane.len()).zip(factors);
+                for ((picture, factors), out) in pictures.zip(output.chunks_exact_mut(plane.len())) {
+                    op.run(isa, picture, factors, out);
+                }
+            }
+            Self::Average(op, plane) => {
+                let pictures = first.chunks_exact(plane.len());
+                for (picture, out) in pictures.zip(output.chunks_exact_mut(plane.stride())) {
+                    op.run(isa, picture, out);
+                }
+            }
+            Self::Enter(..) | Self::Leave(..) => {}
         }
     }
 }
@@ -80,44 +112,28 @@ impl Quantised {
         Tensor::zero_dt(fact.datum_type, fact.shape.as_concrete().context("a shape without symbols")?)
     }
 
-    /// Runs the kernel on each picture of the batch.
+    /// Runs the kernel on the batch.
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
-        let isa = self.isa;
-        let plane = self.kernel.output();
         let mut output = output.try_as_plain_ram_mut()?;
         match &self.kernel {
-            Kernel::Enter(_, scale, zero) => {
+            Kernel::Enter(plane, scale, zero) => {
                 let floats = inputs[0].try_as_plain_ram()?;
                 let floats = floats.as_slice::<f32>()?.chunks_exact(plane.pixels() * plane.channels);
                 for (from, to) in floats.zip(output.as_slice_mut::<u8>()?.chunks_exact_mut(plane.len())) {
-                    quantise(isa, &plane, *scale, *zero, from, to);
+                    quantise(self.isa, plane, *scale, *zero, from, to);
                 }
-                return Ok(());
             }
-            Kernel::Leave(_, scale, zero) => {
+            Kernel::Leave(plane, scale, zero) => {
                 let bytes = inputs[0].try_as_plain_ram()?;
                 let bytes = bytes.as_slice::<u8>()?.chunks_exact(plane.len());
                 let floats = output.as_slice_mut::<f32>()?;
                 for (from, to) in bytes.zip(floats.chunks_exact_mut(plane.pixels() * plane.channels)) {
-                    dequantise(&plane, *scale, *zero, from, to);
+                    dequantise(plane, *scale, *zero, from, to);
                 }
-                return Ok(());
             }
-            _ => {}
-        }
-        let output = output.as_slice_mut::<u8>()?;
-        for (n, out) in output.chunks_exact_mut(plane.len()).enumerate() {
-            let bytes = |i: usize| -> TractResult<&[u8]> {
-                let all = inputs[i].try_as_plain_ram()?.as_slice::<u8>()?;
-                let each = all.len() / self.batch;
-                Ok(&all[n * each..][..each])
-            };
-            match &self.kernel {
-                Kernel::Convolution(op) => op.run(bytes(0)?, out),
-                Kernel::Residual(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
-                Kernel::Gate(op, _) => op.run(isa, bytes(0)?, bytes(1)?, out),
-                Kernel::Average(op, _) => op.run(isa, bytes(0)?, out),
-                Kernel::Enter(..) | Kernel::Leave(..) => {}
+            kernel => {
+                let bytes = |i: usize| inputs[i.min(inputs.len() - 1)].try_as_plain_ram()?.as_slice::<u8>();
+                kernel.run(self.isa, [bytes(0)?, bytes(1)?], output.as_slice_mut::<u8>()?);
             }
         }
         Ok(())

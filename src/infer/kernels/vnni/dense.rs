@@ -48,7 +48,7 @@ pub(super) fn tiles(layer: &Layer, packed: &[i8], input: &[u8], output: &mut [u8
     let groups = groups(window, GROUP);
     let job = Job {
         layer,
-        finish: Finish::new(&layer.lanes, layer.requant.table()),
+        finish: Finish::of(layer.lanes.zero, layer.requant.table()),
         input,
         packed,
         groups,

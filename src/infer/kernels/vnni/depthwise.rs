@@ -62,7 +62,7 @@ struct Copy {
 pub(super) fn blocks(layer: &Layer, shifted: &Shifted, input: &[u8], output: &mut [u8]) {
     let Window { input: plane, output: out, size, step, .. } = layer.window;
     let stride = out.stride();
-    let finish = Finish::new(&layer.lanes, layer.requant.table());
+    let finish = Finish::of(layer.lanes.zero, layer.requant.table());
     let tiles = out.width.div_ceil(COLUMNS);
     let copy = Copy {
         rows: (out.height - 1) * step.0 + size.0,

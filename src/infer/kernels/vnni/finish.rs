@@ -14,12 +14,13 @@ pub(super) struct Finish {
 
 impl Finish {
     #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn new(lanes: &Lanes, table: Option<&Table>) -> Self {
-        // SAFETY: the table has four times 64 bytes.
-        let quarter =
-            |table: &Table, i: usize| unsafe { _mm512_loadu_si512(table.bytes.as_ptr().add(i * 64).cast()) };
+    pub(super) fn of(zero: u8, table: Option<&Table>) -> Self {
+        let quarter = |table: &Table, i: usize| {
+            // SAFETY: the table has four times 64 bytes.
+            unsafe { _mm512_loadu_si512(table.bytes.as_ptr().add(i * 64).cast()) }
+        };
         Self {
-            zero: _mm512_set1_epi16(i16::from(lanes.zero)),
+            zero: _mm512_set1_epi16(i16::from(zero)),
             order: _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
             table: table.map(|table| std::array::from_fn(|i| quarter(table, i))),
         }
