@@ -72,6 +72,9 @@ pub enum Resize {
     Stretch,
     /// Scaled to fit and centred; the rest is filled with the mean, which is 0 after normalisation.
     Letterbox,
+    /// The centre, in the input's shape and seven eighths of the largest that fits: what networks for photos are
+    /// usually judged by (256 pixels of which 224 are seen). What lies outside is not seen.
+    Crop,
 }
 
 /// A picture with its known answer.

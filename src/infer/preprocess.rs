@@ -42,7 +42,7 @@ impl Preprocessor {
     /// # Errors
     /// What the resizer refuses; it does not happen for a [`Frame`].
     pub fn fill(&mut self, frame: &Frame, rect: NormRect, planes: &mut [f32]) -> Result<(), Cause> {
-        let crop = rect.to_pixels(frame.width(), frame.height());
+        let crop = self.seen(rect.to_pixels(frame.width(), frame.height()));
         let (width, height) = self.fitted_size(crop);
         if (self.scaled.width(), self.scaled.height()) != (width, height) {
             self.scaled = Image::new(width, height, PixelType::U8x3);
@@ -56,11 +56,24 @@ impl Preprocessor {
         Ok(())
     }
 
+    /// The part of the crop that goes into the input.
+    fn seen(&self, crop: PixelRect) -> PixelRect {
+        if self.input.resize != Resize::Crop {
+            return crop;
+        }
+        let (width, height) = (f64::from(self.input.width), f64::from(self.input.height));
+        let scale = (f64::from(crop.width) / width).min(f64::from(crop.height) / height) * 7.0 / 8.0;
+        let side = |wanted: f64, all: u32| ((wanted * scale).round() as u32).clamp(1, all);
+        let (width, height) = (side(width, crop.width), side(height, crop.height));
+        let (x, y) = (crop.x + (crop.width - width) / 2, crop.y + (crop.height - height) / 2);
+        PixelRect { x, y, width, height }
+    }
+
     /// The size the crop takes within the input.
     fn fitted_size(&self, crop: PixelRect) -> (u32, u32) {
         let (width, height) = (self.input.width, self.input.height);
         match self.input.resize {
-            Resize::Stretch => (width, height),
+            Resize::Stretch | Resize::Crop => (width, height),
             Resize::Letterbox => {
                 let scale = (f64::from(width) / f64::from(crop.width))
                     .min(f64::from(height) / f64::from(crop.height));
@@ -143,5 +156,21 @@ mod tests {
         assert!(out[..16].iter().all(|v| *v == 0.0), "two rows of padding above");
         assert!(out[16..48].iter().all(|v| *v == 1.0), "four rows of picture");
         assert!(out[48..64].iter().all(|v| *v == 0.0), "two rows of padding below");
+    }
+
+    #[test]
+    fn a_crop_sees_the_centre_in_its_own_shape() {
+        // 14 of 16 pixels are seen, of 32 the middle ones: 9 to 22.
+        let wide =
+            frame(
+                32,
+                16,
+                |x, y| if (9..23).contains(&x) && (1..15).contains(&y) { [255; 3] } else { [0; 3] },
+            );
+        let out = planes(input(Resize::Crop, Channels::Rgb), &wide, NormRect::FULL);
+        assert!(out.iter().all(|v| *v == 1.0), "something outside the centre leaked in: {out:?}");
+        let small = frame(1, 3, |_, _| [255; 3]);
+        let out = planes(input(Resize::Crop, Channels::Rgb), &small, NormRect::FULL);
+        assert!(out.iter().all(|v| *v == 1.0));
     }
 }

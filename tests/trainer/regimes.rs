@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::{Stripes, base, refused, stderr, stdout, train};
+use crate::support::{Stripes, base, refused, root, stderr, stdout, train};
 
 fn arguments<'a>(
     regime: &'a str,
@@ -53,12 +54,69 @@ fn fine_tuning_moves_the_last_stages_and_nothing_before_them() {
         before.iter().filter(|(name, bytes)| after[*name] != **bytes).map(|(name, _)| name).collect();
     assert!(moved.iter().any(|name| name.starts_with("features.12.")), "{moved:?}");
     assert!(moved.iter().any(|name| name.starts_with("features.11.")), "{moved:?}");
+    assert!(moved.iter().any(|name| name.starts_with("classifier.0.")), "{moved:?}");
     let allowed = ["features.11.", "features.12.", "classifier."];
     assert!(moved.iter().all(|name| allowed.iter().any(|prefix| name.starts_with(prefix))), "{moved:?}");
     assert!(
         !moved.iter().any(|name| name.ends_with("running_mean") || name.ends_with("running_var")),
         "{moved:?}"
     );
+}
+
+#[test]
+fn norms_with_new_statistics_are_fitted_and_evaluated_with_them() {
+    let (set, runs) = (Stripes::new(24), tempfile::tempdir().unwrap());
+    let Some(base) = base(runs.path()) else { return };
+    let run = runs.path().join("finetune");
+    let more = ["--epochs", "4", "--unfreeze", "2", "--augment", "none", "--batch-norm", "reestimate"];
+    let output = train(&arguments("finetune", &set, &base, &run, &more));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let [before, after] = [&base, &run.join("model.safetensors")].map(|path| tensors(path));
+    let moved = |name: &str| before[name] != after[name];
+    assert!(moved("features.12.1.running_mean") && moved("features.11.block.0.1.running_var"));
+    assert!(!moved("features.10.block.0.1.running_mean"), "what is frozen keeps its statistics");
+    let figures: serde_json::Value =
+        serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+    assert!(figures["accuracy"]["value"].as_f64().unwrap() > 0.7, "{}", stdout(&output));
+}
+
+#[test]
+fn a_resnet_is_pretrained_and_its_features_serve_another_classifier() {
+    let (set, runs) = (Stripes::new(14), tempfile::tempdir().unwrap());
+    let (first, second) = (runs.path().join("first"), runs.path().join("second"));
+    let more = ["--arch", "resnet50", "--side", "32", "--epochs", "2", "--batch", "16", "--augment", "none"];
+    let begin = ["scratch", set.data(), "--out", first.to_str().unwrap()];
+    let output = train(&[&begin[..], &more].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let base = first.join("model.safetensors");
+    let transfer = |more: &[&str]| train(&arguments("transfer", &set, &base, &second, more));
+    let output = transfer(&["--epochs", "3", "--draws", "1", "--new-head"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let [before, after] = [&base, &second.join("model.safetensors")].map(|path| tensors(path));
+    let moved = before.iter().filter(|(name, bytes)| after[*name] != **bytes).map(|(name, _)| name.as_str());
+    assert_eq!(moved.collect::<Vec<_>>(), ["fc.bias", "fc.weight"], "only the last layer is another");
+}
+
+#[test]
+fn weights_that_torchvision_wrote_become_a_base_for_transfer() {
+    let (set, runs) = (Stripes::new(7), tempfile::tempdir().unwrap());
+    let script = root().join("tests/trainer/torchvision_logits.py");
+    let python =
+        Command::new("/usr/bin/python3").arg(script).arg("resnet50").arg(runs.path()).output().unwrap();
+    assert!(
+        python.status.success(),
+        "torchvision is needed by the trainer's tests: apt-get install python3-torch python3-torchvision\n{}",
+        stderr(&python)
+    );
+    let [weights, base, run] =
+        ["weights.safetensors", "base.safetensors", "run"].map(|name| runs.path().join(name));
+    let [from, to] = [&weights, &base].map(|path| path.to_str().unwrap());
+    let output = train(&["base", "--from", from, "--out", to]);
+    assert!(stdout(&output).contains("resnet50, 267 tensors"), "{}{}", stdout(&output), stderr(&output));
+    let output = train(&arguments("transfer", &set, &base, &run, &["--epochs", "1", "--draws", "1"]));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let [before, after] = [&weights, &run.join("model.safetensors")].map(|path| tensors(path));
+    assert!(before["layer4.2.conv3.weight"] == after["layer4.2.conv3.weight"], "the base is torchvision's");
 }
 
 #[test]

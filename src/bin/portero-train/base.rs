@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tch::{Device, Kind, Tensor, nn};
 
 use crate::nets::{Backbone, Eager, Net, Padding};
-use crate::weights::{self, Copied, Description, Tensors, WeightsError};
+use crate::weights::{self, Copied, Description, Framing, Tensors, WeightsError};
 
 /// Checks pretrained weights and writes them as a base for training.
 #[derive(Debug, Args)]
@@ -51,7 +51,7 @@ impl Normalise {
     /// Mean and deviation per channel, red first, of values in 0..=255.
     fn mean_std(self) -> ([f32; 3], [f32; 3]) {
         match self {
-            Self::Imagenet => ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+            Self::Imagenet => weights::IMAGENET,
             Self::Unit => ([127.5; 3], [127.5; 3]),
         }
     }
@@ -117,6 +117,7 @@ impl Base {
             height: SIDE,
             mean,
             std,
+            resize: Framing::Stretch,
             classes,
             labels: Vec::new(),
             temperature: None,

@@ -21,7 +21,7 @@ mod weights;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// The arguments are wrong (`EX_USAGE` of sysexits).
 const EXIT_USAGE: u8 = 64;
@@ -55,7 +55,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let matches = train::with_defaults(Arguments::command()).try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
         Err(error) => {
             // Nobody is left to be told when even this cannot be printed.
@@ -89,4 +90,27 @@ fn main() -> ExitCode {
 fn print<E: std::error::Error + Send + Sync + 'static>(said: Result<String, E>) -> anyhow::Result<ExitCode> {
     writeln!(std::io::stdout().lock(), "{}", said?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_and_their_defaults_fit_together() {
+        train::with_defaults(Arguments::command()).debug_assert();
+        let parsed = |line: &[&str]| {
+            let command = train::with_defaults(Arguments::command());
+            Arguments::from_arg_matches(&command.try_get_matches_from(line).unwrap()).unwrap().command
+        };
+        let plan = |line: &[&str]| match parsed(line) {
+            Command::Finetune(finetune) => finetune.plan().clone(),
+            _ => panic!("another command"),
+        };
+        let line = ["portero-train", "finetune", "data", "--base", "b", "--out", "o"];
+        let theirs = plan(&line);
+        assert!(theirs.ema.is_some() && theirs.smoothing > 0.0, "{theirs:?}");
+        let given = plan(&[&line[..], &["--smoothing", "0", "--epochs", "3"]].concat());
+        assert_eq!((given.smoothing, given.epochs, given.ema), (0.0, 3, theirs.ema));
+    }
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{self, ModuleT};
 use tch::{Device, Tensor, no_grad};
 
-use crate::nets::{Eager, Net, NormMode, Walker, small};
+use crate::data::{Cause, Supply};
+use crate::nets::{Eager, Net, NormMode, Statistics, Walker, small};
 use crate::weights::{self, Description, WeightsError};
 
 /// The small architectures, which are trained from nothing.
@@ -50,6 +51,15 @@ impl Design {
     }
 }
 
+impl Design {
+    /// Tells a photo network which classes it is for.
+    pub(crate) fn name_classes(&mut self, classes: &[String]) {
+        if let Self::Photo(description) = self {
+            description.name_classes(classes);
+        }
+    }
+}
+
 impl std::fmt::Display for Design {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -59,6 +69,9 @@ impl std::fmt::Display for Design {
         })
     }
 }
+
+/// Pictures per forward pass.
+const BATCH: usize = 32;
 
 /// What the loop fits and what is scored.
 pub(crate) trait Model {
@@ -74,7 +87,10 @@ pub(crate) trait Model {
 pub(crate) struct Network {
     vars: nn::VarStore,
     layers: Layers,
+    /// Of what is pretrained, as a share of the last layer's.
     features_rate: f64,
+    /// What the norms of the stages that are fitted do in training.
+    norms: NormMode,
 }
 
 enum Layers {
@@ -83,13 +99,14 @@ enum Layers {
     Photo(Box<Net>, usize),
 }
 
-/// How much of a photo network is fitted beside its classifier.
+/// How much of a photo network is fitted beside its last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Unfreeze {
-    /// So many of the last stages; 0 leaves the classifier only.
-    #[serde(rename = "last")]
+    /// Nothing: also the classifier's hidden layer, where there is one, stays what it was.
+    Nothing,
+    /// The classifier and so many of the last stages before it.
     Last(usize),
-    #[serde(rename = "all")]
     All,
 }
 
@@ -109,6 +126,7 @@ impl std::str::FromStr for Unfreeze {
 impl std::fmt::Display for Unfreeze {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Nothing => f.write_str("nothing"),
             Self::Last(stages) => write!(f, "{stages}"),
             Self::All => f.write_str("all"),
         }
@@ -125,12 +143,12 @@ impl Network {
             Design::Small(Arch::Lenet5) => Layers::Small(Box::new(small::lenet5(&root, classes))),
             Design::Photo(d) => Layers::Photo(Box::new(Net::new(&root, d.arch, d.padding, classes)), 0),
         };
-        Self { vars, layers, features_rate: 1.0 }
+        Self { vars, layers, features_rate: 1.0, norms: NormMode::Batch }
     }
 
     /// A photo network with the weights of `base`, but a last layer of its own where the number of classes differs or
-    /// `new_head` is set. What
-    /// is not named by `unfreeze` is frozen; what is, learns `features_rate` times as fast as the classifier.
+    /// `new_head` is set. What is not named by `unfreeze` is frozen; what is, learns `features_rate` times as fast as
+    /// the last layer. Its norms keep their statistics until [`Network::reestimate`].
     ///
     /// # Errors
     /// [`WeightsError`] names the first tensors of the file that differ.
@@ -143,7 +161,7 @@ impl Network {
         new_head: bool,
     ) -> Result<Self, WeightsError> {
         let mut network = Self::fresh(&Design::Photo(description.clone()), classes);
-        network.features_rate = features_rate;
+        (network.features_rate, network.norms) = (features_rate, NormMode::Frozen);
         if let Layers::Photo(net, frozen) = &mut network.layers {
             let last =
                 net.last_dense().map(|dense| [&dense.weight, &dense.bias].map(|t| (t, t.detach().copy())));
@@ -152,12 +170,15 @@ impl Network {
                 no_grad(|| tensor.shallow_clone().copy_(&fresh));
             }
             *frozen = match unfreeze {
+                Unfreeze::Nothing => net.stage_count(),
                 Unfreeze::Last(stages) => net.stage_count().saturating_sub(stages),
                 Unfreeze::All => 0,
             };
             let prefixes: Vec<&String> = (0..*frozen).flat_map(|stage| net.stage_prefixes(stage)).collect();
             for (name, tensor) in network.vars.variables() {
-                if prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())) {
+                let stays = prefixes.iter().any(|prefix| name.starts_with(prefix.as_str()))
+                    || (unfreeze == Unfreeze::Nothing && !net.is_last(&name));
+                if stays {
                     let _ = tensor.set_requires_grad(false);
                 }
             }
@@ -170,23 +191,34 @@ impl Network {
         self.vars.variables().values().filter(|t| t.requires_grad()).map(Tensor::numel).sum()
     }
 
-    /// Whether tensor `name` belongs to a stage before the classifier.
-    fn is_feature(&self, name: &str) -> bool {
-        match &self.layers {
-            Layers::Small(_) => false,
-            Layers::Photo(net, _) => (0..net.stage_count()).any(|stage| {
-                net.stage_prefixes(stage).iter().any(|prefix| name.starts_with(prefix.as_str()))
-            }),
+    /// Gives the norms of the stages that are fitted the statistics of the samples `indices`, with weights and biases
+    /// that leave the network's function as it is. From then on they learn from their batches.
+    ///
+    /// # Errors
+    /// What the supply says.
+    pub(crate) fn reestimate(&mut self, supply: &dyn Supply, indices: &[usize]) -> Result<(), Cause> {
+        let Layers::Photo(net, frozen) = &self.layers else { return Ok(()) };
+        let (mut still, mut statistics) = (Eager::EVAL, Statistics::new());
+        for chunk in indices.chunks(BATCH) {
+            let (pictures, _) = supply.plain(chunk)?;
+            let _ = no_grad(|| {
+                let map = net.walk_stages(&mut still, pictures, 0..*frozen);
+                net.walk_stages(&mut statistics, map, *frozen..net.stage_count())
+            });
         }
+        statistics.adopt(net, *frozen..net.stage_count());
+        self.norms = NormMode::Batch;
+        Ok(())
     }
 
-    /// What the classifier sees of `pictures`, `N x channels`; nothing for a small network.
+    /// What the last layer sees of `pictures`, `N x values`; nothing for a small network.
     pub(crate) fn features(&self, pictures: &Tensor) -> Option<Tensor> {
         let Layers::Photo(net, _) = &self.layers else { return None };
         let mut mode = Eager::EVAL;
         Some(no_grad(|| {
             let map = net.walk_stages(&mut mode, pictures.shallow_clone(), 0..net.stage_count());
-            mode.average(&map)
+            let features = mode.average(&map);
+            net.walk_hidden(&mut mode, features).flatten(1, -1)
         }))
     }
 }
@@ -201,9 +233,7 @@ impl Model for Network {
             Layers::Small(layers) => layers.forward_t(pictures, train),
             Layers::Photo(net, frozen) => {
                 let mut still = Eager::EVAL;
-                // Norms keep their statistics also where they are fitted: those of a folded base say nothing of the
-                // data, and would destroy it when they moved.
-                let mut mode = if train { Eager::training(NormMode::Frozen) } else { Eager::EVAL };
+                let mut mode = if train { Eager::training(self.norms) } else { Eager::EVAL };
                 let map = no_grad(|| net.walk_stages(&mut still, pictures.shallow_clone(), 0..*frozen));
                 let map = net.walk_stages(&mut mode, map, *frozen..net.stage_count());
                 let features = mode.average(&map);
@@ -213,11 +243,14 @@ impl Model for Network {
     }
 
     fn rate(&self, name: &str) -> f64 {
-        if self.is_feature(name) { self.features_rate } else { 1.0 }
+        match &self.layers {
+            Layers::Photo(net, _) if !net.is_last(name) => self.features_rate,
+            _ => 1.0,
+        }
     }
 }
 
-/// The classifier of a photo network alone: its input is what [`Network::features`] gave.
+/// The last layer of a photo network alone: its input is what [`Network::features`] gave.
 pub(crate) struct Head<'a>(pub(crate) &'a Network);
 
 impl Model for Head<'_> {
@@ -230,7 +263,7 @@ impl Model for Head<'_> {
             Layers::Small(layers) => layers.forward_t(features, train),
             Layers::Photo(net, _) => {
                 let mut mode = if train { Eager::training(NormMode::Frozen) } else { Eager::EVAL };
-                net.walk_head(&mut mode, features.shallow_clone())
+                net.walk_last(&mut mode, features.shallow_clone())
             }
         }
     }

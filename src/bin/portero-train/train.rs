@@ -12,11 +12,15 @@ use sha2::{Digest, Sha256};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-use crate::data::{Batches, Dataset, Reading, Supply, mix};
+use crate::data::{Batches, Dataset, Part, Reading, Supply, mix};
 use crate::evaluate;
-use crate::fit::{Ended, Features, Fitter, Plan, Regime, Run};
+use crate::fit::{BatchNorm, Ended, Features, Fitter, Plan, Regime, Run};
 use crate::model::{Arch, Design, Head, Model, Network, Unfreeze};
-use crate::weights::{self, Description};
+use crate::nets::Backbone;
+use crate::weights::{self, Description, Framing};
+
+/// So many training pictures tell enough of the statistics of batch norms.
+const MEASURED: usize = 1024;
 
 /// Ended by Ctrl-C, with a checkpoint.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -45,8 +49,46 @@ pub(crate) struct Scratch {
     #[command(flatten)]
     training: Training,
     /// The network.
-    #[arg(long, value_enum, default_value_t = Arch::SimpleCnn)]
-    arch: Arch,
+    #[arg(long, value_enum, default_value_t = Fresh::SimpleCnn)]
+    arch: Fresh,
+    /// Width and height of the input of a photo network, in pixels; a multiple of 32.
+    #[arg(long, default_value_t = 224, value_name = "PIXELS", value_parser = side)]
+    side: u32,
+}
+
+/// What can be trained from nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Fresh {
+    /// Two convolutions with ReLU and max-pool, two dense layers; 28x28.
+    SimpleCnn,
+    /// LeCun et al. 1998, with softmax; 28x28.
+    #[value(name = "lenet-5")]
+    Lenet5,
+    /// Wants many more pictures than the small ones.
+    #[value(name = "mobilenet-v3-small")]
+    MobileNetV3Small,
+    /// Wants many more pictures than the small ones, and days.
+    #[value(name = "resnet50")]
+    Resnet50,
+}
+
+impl Fresh {
+    fn design(self, side: u32) -> Design {
+        match self {
+            Self::SimpleCnn => Design::Small(Arch::SimpleCnn),
+            Self::Lenet5 => Design::Small(Arch::Lenet5),
+            Self::MobileNetV3Small => Design::Photo(Description::fresh(Backbone::MobileNetV3Small, side)),
+            Self::Resnet50 => Design::Photo(Description::fresh(Backbone::Resnet50, side)),
+        }
+    }
+}
+
+/// Every halving of the networks must come out even.
+fn side(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(side @ 32..=1024) if side % 32 == 0 => Ok(side),
+        _ => Err("a multiple of 32 from 32 to 1024 is needed".to_owned()),
+    }
 }
 
 /// Where a photo network begins.
@@ -58,6 +100,9 @@ pub(crate) struct Base {
     /// Begin with a new last layer although that of the base has as many classes: for a base with other labels.
     #[arg(long)]
     new_head: bool,
+    /// How pictures of another shape are made to fit; as the base has it (stretch) when left out.
+    #[arg(long, value_enum)]
+    resize: Option<Framing>,
 }
 
 /// Arguments of `transfer`.
@@ -82,16 +127,49 @@ pub(crate) struct Finetune {
     /// The last stages to fit beside the classifier: a number, or `all`.
     #[arg(long, default_value_t = Unfreeze::Last(3), value_name = "N|all")]
     unfreeze: Unfreeze,
-    /// How fast those stages learn, as a share of --lr.
-    #[arg(long, default_value_t = 0.1, value_name = "SHARE")]
+    /// How fast what is pretrained learns, as a share of --lr, which is the last layer's.
+    #[arg(long, default_value_t = 0.03, value_name = "SHARE")]
     features_rate: f64,
+    /// What the batch norms of those stages do.
+    #[arg(long, value_enum, default_value_t = BatchNorm::Frozen)]
+    batch_norm: BatchNorm,
+}
+
+/// Settings that another regime wants otherwise than `scratch`: chosen on val, over several splits (docs/training.md).
+const DEFAULTS: &[(&str, &[(&str, &str)])] = &[
+    ("transfer", &[("epochs", "60"), ("batch", "32")]),
+    (
+        "finetune",
+        &[
+            ("epochs", "20"),
+            ("batch", "32"),
+            ("lr", "3e-3"),
+            ("optimizer", "adamw"),
+            ("weight_decay", "0.01"),
+            ("warmup", "1"),
+            ("smoothing", "0.1"),
+            ("ema", "0.98"),
+        ],
+    ),
+];
+
+/// Gives each regime its own defaults.
+pub(crate) fn with_defaults(command: clap::Command) -> clap::Command {
+    DEFAULTS.iter().fold(command, |command, (regime, settings)| {
+        command.mut_subcommand(regime, |regime| {
+            settings.iter().fold(regime, |regime, (setting, value)| {
+                regime.mut_arg(setting, |setting| setting.default_value(value))
+            })
+        })
+    })
 }
 
 /// Runs `scratch`.
 pub(crate) fn scratch(arguments: &Scratch) -> anyhow::Result<ExitCode> {
     let training = &arguments.training;
-    let design = Design::Small(arguments.arch);
+    let mut design = arguments.arch.design(arguments.side);
     let set = training.begin(&design)?;
+    design.name_classes(&set.classes);
     let run = Run::new(&training.out, Regime::Scratch, design, &set, &training.reading, &training.plan);
     run.open(&set, training.resume)?;
     let network = Network::fresh(&run.design, set.classes.len());
@@ -104,7 +182,7 @@ pub(crate) fn transfer(arguments: &Transfer) -> anyhow::Result<ExitCode> {
     let Transfer { training, base, draws } = arguments;
     let (set, description, sha256) = based(training, base)?;
     let regime = Regime::Transfer { base: base.base.clone(), sha256, draws: *draws };
-    let network = base.network(&description, &set, Unfreeze::Last(0), 1.0)?;
+    let network = base.network(&description, &set, Unfreeze::Nothing, 1.0)?;
     let design = Design::Photo(description);
     let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
     run.open(&set, training.resume)?;
@@ -116,15 +194,24 @@ pub(crate) fn transfer(arguments: &Transfer) -> anyhow::Result<ExitCode> {
 
 /// Runs `finetune`.
 pub(crate) fn finetune(arguments: &Finetune) -> anyhow::Result<ExitCode> {
-    let Finetune { training, base, unfreeze, features_rate } = arguments;
-    let (set, description, sha256) = based(training, base)?;
-    let (unfreeze, features_rate) = (*unfreeze, *features_rate);
-    let regime = Regime::Finetune { base: base.base.clone(), sha256, unfreeze, features_rate };
-    let network = base.network(&description, &set, unfreeze, features_rate)?;
+    let &Finetune { ref training, ref base, unfreeze, features_rate, batch_norm } = arguments;
+    let (set, mut description, sha256) = based(training, base)?;
+    let regime = Regime::Finetune { base: base.base.clone(), sha256, unfreeze, features_rate, batch_norm };
+    let mut network = base.network(&description, &set, unfreeze, features_rate)?;
+    description.folded_norms &= batch_norm == BatchNorm::Frozen;
     let design = Design::Photo(description);
     let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
     run.open(&set, training.resume)?;
     let batches = training.batches(&set, &run);
+    if batch_norm == BatchNorm::Reestimate {
+        let mut measured = set.part(Part::Train);
+        fastrand::Rng::with_seed(mix(&[training.reading.seed, 5])).shuffle(&mut measured);
+        measured.truncate(MEASURED);
+        log::info!("measuring the statistics of the batch norms on {} pictures", measured.len());
+        network.reestimate(&batches, &measured).map_err(|cause| {
+            anyhow::Error::from_boxed(cause).context("the statistics could not be measured")
+        })?;
+    }
     fit(training, &run, &set, &network, &network, &batches)
 }
 
@@ -138,11 +225,10 @@ fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Descripti
             path.display()
         );
     };
+    description.resize = base.resize.unwrap_or(description.resize);
     let set = training.begin(&Design::Photo(description.clone()))?;
     check_labels(path, &description, &set, base.new_head)?;
-    description.classes = set.classes.len() as i64;
-    description.labels.clone_from(&set.classes);
-    (description.temperature, description.reject_below) = (None, None);
+    description.name_classes(&set.classes);
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
     Ok((set, description, sha256))
@@ -174,6 +260,14 @@ impl Base {
     ) -> anyhow::Result<Network> {
         let classes = set.classes.len();
         Ok(Network::of_base(&self.base, description, classes, unfreeze, features_rate, self.new_head)?)
+    }
+}
+
+#[cfg(test)]
+impl Finetune {
+    /// How the weights are fitted.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.training.plan
     }
 }
 

@@ -19,6 +19,9 @@ use tch::{Kind, TchError, Tensor, nn};
 
 use crate::nets::{Backbone, Dense, Net, Padding};
 
+/// ImageNet's mean and deviation per channel, red first, of values in 0..=255.
+pub(crate) const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
+
 /// Tensors by name.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
@@ -40,6 +43,9 @@ pub(crate) struct Description {
     pub(crate) mean: [f32; 3],
     /// See `mean`.
     pub(crate) std: [f32; 3],
+    /// How a picture of another shape is made to fit.
+    #[serde(default)]
+    pub(crate) resize: Framing,
     /// Number of outputs.
     pub(crate) classes: i64,
     /// Names of the outputs; empty where they are not known, as in a base.
@@ -56,11 +62,72 @@ pub(crate) struct Description {
     pub(crate) provenance: BTreeMap<String, String>,
 }
 
+/// How a picture of another shape than the input's is made to fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Framing {
+    /// Stretched: all of it is seen, distorted.
+    #[default]
+    Stretch,
+    /// Scaled to fit, with bars: all of it is seen, smaller.
+    Letterbox,
+    /// The centre: for photos that were framed around what they show.
+    Crop,
+}
+
+impl From<Framing> for Resize {
+    fn from(framing: Framing) -> Self {
+        match framing {
+            Framing::Stretch => Self::Stretch,
+            Framing::Letterbox => Self::Letterbox,
+            Framing::Crop => Self::Crop,
+        }
+    }
+}
+
+impl Framing {
+    /// The word in a manifest.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stretch => "stretch",
+            Self::Letterbox => "letterbox",
+            Self::Crop => "crop",
+        }
+    }
+}
+
 impl Description {
+    /// Of a network that is trained from nothing, on inputs of `side` x `side` pixels.
+    pub(crate) fn fresh(arch: Backbone, side: u32) -> Self {
+        let (mean, std) = IMAGENET;
+        Self {
+            arch,
+            padding: Padding::Torch,
+            folded_norms: false,
+            width: side,
+            height: side,
+            mean,
+            std,
+            resize: Framing::Stretch,
+            classes: 0,
+            labels: Vec::new(),
+            temperature: None,
+            reject_below: None,
+            provenance: BTreeMap::new(),
+        }
+    }
+
+    /// The same network for these classes: what was fitted to others is forgotten.
+    pub(crate) fn name_classes(&mut self, classes: &[String]) {
+        self.classes = classes.len() as i64;
+        self.labels = classes.to_vec();
+        (self.temperature, self.reject_below) = (None, None);
+    }
+
     /// How a picture becomes the network's input.
     pub(crate) fn input(&self) -> Input {
         let Self { width, height, mean, std, .. } = *self;
-        Input { width, height, channels: Channels::Rgb, resize: Resize::Stretch, mean, std }
+        Input { width, height, channels: Channels::Rgb, resize: self.resize.into(), mean, std }
     }
 }
 

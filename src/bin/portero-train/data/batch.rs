@@ -31,14 +31,22 @@ pub(crate) fn class_weights(counts: &[usize]) -> Vec<f32> {
     counts.iter().map(|count| total as f32 / (counts.len() as f32 * (*count).max(1) as f32)).collect()
 }
 
+/// Inputs and classes.
+pub(crate) type Batch = (Tensor, Tensor);
+
 /// Where batches come from.
 pub(crate) trait Supply {
+    /// The same supply for another thread, which makes a batch while the one before it is learned from; nothing where
+    /// making one takes no time.
+    fn concurrent(&self) -> Option<&(dyn Supply + Sync)> {
+        None
+    }
     /// The samples of one epoch over `indices`, in the order in which they are to be met.
     fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize>;
     /// Inputs for training, varied by augmentation, and their classes. `draw` is the epoch.
-    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause>;
+    fn training(&self, indices: &[usize], draw: u64) -> Result<Batch, Cause>;
     /// Inputs as the daemon would see them, and their classes.
-    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause>;
+    fn plain(&self, indices: &[usize]) -> Result<Batch, Cause>;
 }
 
 /// Makes batches of pictures, `N x 3 x H x W`, with their classes, `N`.
@@ -58,7 +66,7 @@ impl<'a> Batches<'a> {
         &self,
         indices: &[usize],
         fill: impl Fn(&mut Augmenter, usize, &mut [f32]) -> Result<(), Cause> + Sync,
-    ) -> Result<(Tensor, Tensor), Cause> {
+    ) -> Result<Batch, Cause> {
         let (width, height) = (i64::from(self.input.width), i64::from(self.input.height));
         let size = (3 * width * height) as usize;
         let mut planes = vec![0.0_f32; size * indices.len()];
@@ -72,6 +80,10 @@ impl<'a> Batches<'a> {
 }
 
 impl Supply for Batches<'_> {
+    fn concurrent(&self) -> Option<&(dyn Supply + Sync)> {
+        Some(self)
+    }
+
     fn order(&self, indices: &[usize], balance: Balance, epoch: u64) -> Vec<usize> {
         let mut rng = fastrand::Rng::with_seed(mix(&[self.seed, 1, epoch]));
         let mut order = indices.to_vec();
@@ -91,7 +103,7 @@ impl Supply for Batches<'_> {
         order
     }
 
-    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause> {
+    fn training(&self, indices: &[usize], draw: u64) -> Result<Batch, Cause> {
         let seed = |i: usize| mix(&[self.seed, 2, draw, i as u64]);
         self.batch(indices, |augmenter, i, planes| {
             let picture = &self.set.samples[i].picture;
@@ -99,7 +111,7 @@ impl Supply for Batches<'_> {
         })
     }
 
-    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause> {
+    fn plain(&self, indices: &[usize]) -> Result<Batch, Cause> {
         self.batch(indices, |augmenter, i, planes| augmenter.plain(&self.set.samples[i].picture, planes))
     }
 }

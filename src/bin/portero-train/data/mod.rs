@@ -20,9 +20,9 @@ use portero::domain::{BadName, Frame};
 use portero::infer::Input;
 
 pub(crate) use augment::Augment;
-pub(crate) use batch::{Balance, Batches, Supply, class_weights};
+pub(crate) use batch::{Balance, Batch, Batches, Supply, class_weights};
 pub(crate) use inspect::Inspection;
-pub(crate) use picture::decode;
+pub(crate) use picture::{Cause, decode};
 pub(crate) use seed::mix;
 pub(crate) use split::{Grouping, Shares};
 

@@ -50,7 +50,8 @@ fn scale(picture: &Frame, width: u32, height: u32) -> Result<Frame, Cause> {
 
 /// The size in which a picture of `size` is kept for `part`. For training the shorter side is an eighth above
 /// the input's, so that a crop still has its pixels. For val and test it is exactly what the daemon's
-/// preprocessing makes of it, so that filling it in again changes nothing.
+/// preprocessing makes of it, so that filling it in again changes nothing; where that cuts the centre out, the
+/// picture is kept whole and so small that nothing is left to scale.
 pub(super) fn fit_for(part: Part, size: (u32, u32), input: &Input) -> (u32, u32) {
     let (width, height) = (f64::from(size.0), f64::from(size.1));
     let (wide, high) = (f64::from(input.width), f64::from(input.height));
@@ -61,6 +62,10 @@ pub(super) fn fit_for(part: Part, size: (u32, u32), input: &Input) -> (u32, u32)
             if factor >= 1.0 { size } else { (side(width * factor), side(height * factor)) }
         }
         (_, Resize::Stretch) => (input.width, input.height),
+        (_, Resize::Crop) => {
+            let factor = (wide / width).max(high / height) * 8.0 / 7.0;
+            if factor >= 1.0 { size } else { (side(width * factor), side(height * factor)) }
+        }
         (_, Resize::Letterbox) => {
             let factor = (wide / width).min(high / height);
             (side(width * factor).min(input.width), side(height * factor).min(input.height))
@@ -142,6 +147,21 @@ mod tests {
             assert!(kept.width() <= 64 && kept.height() <= 64);
             assert_eq!(planes(&kept), planes(&original), "{resize:?}");
         }
+    }
+
+    #[test]
+    fn where_the_centre_is_cut_out_val_pictures_are_scaled_only_once() {
+        let light = (0..187_u32).flat_map(|y| (0..301_u32).flat_map(move |x| [(x / 3 + y / 2) as u8; 3]));
+        let original = frame(301, 187, light.collect()).unwrap();
+        let input = Input { resize: Resize::Crop, ..raw_input(64, 64) };
+        let mut pre = Preprocessor::new(input.clone());
+        let [mut direct, mut kept] = [vec![0.0; pre.len()], vec![0.0; pre.len()]];
+        pre.fill(&original, NormRect::FULL, &mut direct).unwrap();
+        let small = fit(original.clone(), Part::Val, &input).unwrap();
+        assert_eq!((small.width(), small.height()), (118, 73));
+        pre.fill(&small, NormRect::FULL, &mut kept).unwrap();
+        let apart = direct.iter().zip(&kept).map(|(a, b)| (a - b).abs()).sum::<f32>() / kept.len() as f32;
+        assert!(apart < 2.0, "the centre differs by {apart} levels on average");
     }
 
     #[test]

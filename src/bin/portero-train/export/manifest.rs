@@ -92,7 +92,7 @@ impl Manifest {
                 width: description.width,
                 height: description.height,
                 channels: "rgb",
-                resize: "stretch",
+                resize: description.resize.as_str(),
                 mean: description.mean,
                 std: description.std,
             },

@@ -214,6 +214,7 @@ impl Insects {
             height: 224,
             mean: [127.5; 3],
             std: [127.5; 3],
+            resize: weights::Framing::Stretch,
             classes: 2,
             labels: vec!["ants".into(), "bees".into()],
             temperature: Some(1.5),

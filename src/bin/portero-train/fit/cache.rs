@@ -1,15 +1,12 @@
 //! Features computed once: with a frozen backbone nothing before the classifier changes, so each picture needs to
 //! pass through it only once per augmentation draw.
 
+use portero::clock::{Clock, SystemClock};
 use tch::Tensor;
 
 use super::Progress;
-use crate::data::{Balance, Batches, Dataset, Part, Supply};
+use crate::data::{Balance, Batch, Batches, Cause, Dataset, Part, Supply};
 use crate::model::Network;
-
-type Cause = Box<dyn std::error::Error + Send + Sync>;
-/// Inputs and classes.
-type Batch = (Tensor, Tensor);
 
 /// Pictures per forward pass.
 const BATCH: usize = 32;
@@ -35,14 +32,14 @@ impl<'a> Features<'a> {
         let train = set.part(Part::Train);
         let rest = [set.part(Part::Val), set.part(Part::Test)].concat();
         let total = train.len() * draws as usize + rest.len();
+        let begun = SystemClock.now();
         let mut progress = Progress::new(total, 0);
         let mut done = 0;
         let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
             let mut all: Option<Tensor> = None;
             for chunk in indices.chunks(BATCH) {
                 let (pictures, _) = make(chunk)?;
-                let features =
-                    network.features(&pictures).ok_or("this network has no backbone")?.flatten(1, -1);
+                let features = network.features(&pictures).ok_or("this network has no backbone")?;
                 let to = all.get_or_insert_with(|| {
                     Tensor::zeros(
                         [set.samples.len() as i64, features.size()[1]],
@@ -59,11 +56,12 @@ impl<'a> Features<'a> {
         let drawn = (0..draws).map(|draw| rows(&train, &|chunk| batches.training(chunk, draw)));
         let drawn = drawn.collect::<Result<Vec<_>, Cause>>()?;
         let plain = rows(&rest, &|chunk| batches.plain(chunk))?;
-        progress.line(total, &format!("features of {total} pictures"));
+        let seconds = SystemClock.now().since(begun).as_secs_f64();
+        progress.line(total, &format!("features of {total} pictures, {seconds:.1} s"));
         Ok(Self { set, batches, drawn, plain })
     }
 
-    fn take(&self, from: &Tensor, indices: &[usize]) -> (Tensor, Tensor) {
+    fn take(&self, from: &Tensor, indices: &[usize]) -> Batch {
         let places: Vec<i64> = indices.iter().map(|i| *i as i64).collect();
         (from.index_select(0, &Tensor::from_slice(&places)), self.set.truth(indices))
     }
@@ -74,11 +72,11 @@ impl Supply for Features<'_> {
         self.batches.order(indices, balance, epoch)
     }
 
-    fn training(&self, indices: &[usize], draw: u64) -> Result<(Tensor, Tensor), Cause> {
+    fn training(&self, indices: &[usize], draw: u64) -> Result<Batch, Cause> {
         Ok(self.take(&self.drawn[draw as usize % self.drawn.len()], indices))
     }
 
-    fn plain(&self, indices: &[usize]) -> Result<(Tensor, Tensor), Cause> {
+    fn plain(&self, indices: &[usize]) -> Result<Batch, Cause> {
         Ok(self.take(&self.plain, indices))
     }
 }

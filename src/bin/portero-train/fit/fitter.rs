@@ -10,7 +10,7 @@ use super::average::Average;
 use super::checkpoint::{self, State};
 use super::run::LAST;
 use super::{BEST, Epoch, FitError, HISTORY, Plan, Progress, Run, score, write_json};
-use crate::data::{Balance, Dataset, Part, Supply, class_weights, mix};
+use crate::data::{Balance, Batch, Dataset, Part, Supply, class_weights, mix};
 use crate::model::Model;
 
 /// How a run ended.
@@ -102,28 +102,46 @@ impl Fitter<'_> {
     }
 
     /// The steps of one epoch that are not done yet. False when it was interrupted.
+    ///
+    /// Where the supply allows it, a batch is made while the step before it computes.
     fn epoch(&self, work: &mut Work) -> Result<bool, FitError> {
-        let order = self.order(&work.train, work.state.epoch);
-        for chunk in self.chunks(&order).into_iter().skip(work.state.step) {
+        let (order, draw) = (self.order(&work.train, work.state.epoch), work.state.epoch as u64);
+        let chunks = self.chunks(&order);
+        let mut ahead = None;
+        for at in work.state.step..chunks.len() {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
-            self.step(work, chunk)?;
+            let begun = SystemClock.now();
+            let batch = ahead.take().unwrap_or_else(|| self.supply.training(chunks[at], draw));
+            let batch = batch.map_err(FitError::Batch)?;
+            let mut waited = SystemClock.now().since(begun);
+            match (self.supply.concurrent(), chunks.get(at + 1)) {
+                (Some(supply), Some(next)) => {
+                    let done = rayon::in_place_scope(|scope| {
+                        scope.spawn(|_| ahead = Some(supply.training(next, draw)));
+                        self.step(work, &batch)?;
+                        Ok(SystemClock.now())
+                    })?;
+                    waited += SystemClock.now().since(done);
+                }
+                _ => self.step(work, &batch)?,
+            }
+            work.state.loading_seconds += waited.as_secs_f64();
+            work.state.seconds += SystemClock.now().since(begun).as_secs_f64();
+            self.show(work);
         }
         Ok(true)
     }
 
-    fn step(&self, work: &mut Work, chunk: &[usize]) -> Result<(), FitError> {
+    fn step(&self, work: &mut Work, (pictures, classes): &Batch) -> Result<(), FitError> {
         let plan = self.plan();
-        let begun = SystemClock.now();
         let (epoch, step) = (work.state.epoch, work.state.step);
-        let (pictures, classes) = self.supply.training(chunk, epoch as u64).map_err(FitError::Batch)?;
-        let loaded = SystemClock.now();
         // Dropout draws from torch's generator: seeded for each step, it does not matter where a run was resumed.
         tch::manual_seed(mix(&[self.run.reading.seed, 3, epoch as u64, step as u64]) as i64);
-        let logits = self.model.forward(&pictures, true);
+        let logits = self.model.forward(pictures, true);
         let loss =
-            logits.cross_entropy_loss(&classes, work.weights.as_ref(), Reduction::Mean, -100, plan.smoothing);
+            logits.cross_entropy_loss(classes, work.weights.as_ref(), Reduction::Mean, -100, plan.smoothing);
         let rate = plan.learning_rate(epoch * work.steps + step, work.steps);
         let value = loss.double_value(&[]);
         self.finite(value, work, rate)?;
@@ -131,25 +149,28 @@ impl Fitter<'_> {
         if let Some(average) = &mut work.average {
             average.follow(self.model.vars(), work.adam.steps);
         }
-        let right = logits.argmax(-1, false).eq_tensor(&classes).sum(tch::Kind::Float).double_value(&[]);
-        let state = &mut work.state;
+        let right = logits.argmax(-1, false).eq_tensor(classes).sum(tch::Kind::Float).double_value(&[]);
+        let (state, pictures) = (&mut work.state, classes.size()[0] as f64);
         state.step += 1;
         state.steps = work.adam.steps;
-        state.loss += value * chunk.len() as f64;
+        state.loss += value * pictures;
         state.right += right;
-        state.seen += chunk.len() as f64;
-        state.loading_seconds += loaded.since(begun).as_secs_f64();
-        state.seconds += SystemClock.now().since(begun).as_secs_f64();
+        state.seen += pictures;
+        Ok(())
+    }
+
+    /// Moves the bar on.
+    fn show(&self, work: &mut Work) {
+        let state = &work.state;
         let what = format!(
             "epoch {}/{} {:3.0} % loss {:.3} accuracy {:.1} %",
-            epoch + 1,
-            plan.epochs,
+            state.epoch + 1,
+            self.plan().epochs,
             100.0 * state.step as f64 / work.steps as f64,
             state.loss / state.seen,
             100.0 * state.right / state.seen
         );
-        work.progress.step(epoch * work.steps + state.step, &what);
-        Ok(())
+        work.progress.step(state.epoch * work.steps + state.step, &what);
     }
 
     /// Refuses a loss that is no number.

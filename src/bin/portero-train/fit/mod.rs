@@ -23,7 +23,7 @@ pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
 pub(crate) use plan::{Plan, share};
 pub(crate) use progress::Progress;
-pub(crate) use run::{BEST, HISTORY, Regime, Run};
+pub(crate) use run::{BEST, BatchNorm, HISTORY, Regime, Run};
 pub(crate) use scoring::{Scored, score};
 
 /// Where an epoch's figures are kept, and what `history.json` holds.

@@ -29,7 +29,18 @@ pub(crate) enum Regime {
     /// The features of a base, computed once per picture and augmentation draw; only the classifier is fitted.
     Transfer { base: PathBuf, sha256: String, draws: u64 },
     /// A base; its classifier and last stages are fitted.
-    Finetune { base: PathBuf, sha256: String, unfreeze: Unfreeze, features_rate: f64 },
+    Finetune { base: PathBuf, sha256: String, unfreeze: Unfreeze, features_rate: f64, batch_norm: BatchNorm },
+}
+
+/// What the batch norms of stages that are fitted do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BatchNorm {
+    /// They keep the statistics of the base.
+    Frozen,
+    /// Their statistics are measured anew on training pictures, with weights and biases that leave the network's
+    /// function as it is; then they learn from the batches.
+    Reestimate,
 }
 
 impl Regime {

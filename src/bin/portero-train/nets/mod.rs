@@ -11,6 +11,7 @@ mod parity;
 mod resnet50;
 pub(crate) mod small;
 mod stages;
+mod statistics;
 
 use std::ops::Range;
 
@@ -19,6 +20,7 @@ use tch::{Tensor, nn};
 
 pub(crate) use layers::{Activation, Conv, Dense, Eager, Norm, NormMode, Padding, Walker, activate};
 use stages::Stage;
+pub(crate) use statistics::Statistics;
 
 /// The photo networks: those that a base of pretrained weights is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -90,11 +92,26 @@ impl Net {
 
     /// From the averaged features, one value per channel, to the logits.
     pub(crate) fn walk_head<W: Walker>(&self, walker: &mut W, features: W::Value) -> W::Value {
-        self.head.iter().fold(features, |x, layer| match layer {
-            HeadLayer::Dense(dense) => walker.dense(&x, dense),
-            HeadLayer::Activation(activation) => walker.activation(&x, *activation),
-            HeadLayer::Dropout(p) => walker.dropout(x, *p),
-        })
+        let hidden = self.walk_hidden(walker, features);
+        self.walk_last(walker, hidden)
+    }
+
+    /// From the averaged features to what the last layer takes: through the hidden dense layer, where there is one.
+    pub(crate) fn walk_hidden<W: Walker>(&self, walker: &mut W, features: W::Value) -> W::Value {
+        walk_layers(&self.head[..self.last_layer()], walker, features)
+    }
+
+    /// From what the last layer takes to the logits, its dropout included.
+    pub(crate) fn walk_last<W: Walker>(&self, walker: &mut W, hidden: W::Value) -> W::Value {
+        walk_layers(&self.head[self.last_layer()..], walker, hidden)
+    }
+
+    /// Where in the head the last layer begins, with the dropout before it.
+    fn last_layer(&self) -> usize {
+        let is_dense = |layer: &HeadLayer| matches!(layer, HeadLayer::Dense(_));
+        let dense = self.head.iter().rposition(is_dense).unwrap_or(0);
+        let dropped = dense > 0 && matches!(self.head[dense - 1], HeadLayer::Dropout(_));
+        dense - usize::from(dropped)
     }
 
     /// From pictures to logits.
@@ -117,8 +134,27 @@ impl Net {
         })
     }
 
+    /// Whether tensor `name` belongs to that layer.
+    pub(crate) fn is_last(&self, name: &str) -> bool {
+        let layer = name.rsplit_once('.').map_or(name, |(layer, _)| layer);
+        self.last_dense().is_some_and(|dense| dense.name == layer)
+    }
+
     /// The batch norms, from the input to the features.
     pub(crate) fn norms(&self) -> Vec<&Norm> {
         self.stages.iter().flat_map(Stage::convs).filter_map(|conv| conv.norm.as_ref()).collect()
     }
+
+    /// The convolutions of a range of the stages.
+    fn convs(&self, stages: Range<usize>) -> impl Iterator<Item = &Conv> {
+        self.stages[stages].iter().flat_map(Stage::convs)
+    }
+}
+
+fn walk_layers<W: Walker>(layers: &[HeadLayer], walker: &mut W, input: W::Value) -> W::Value {
+    layers.iter().fold(input, |x, layer| match layer {
+        HeadLayer::Dense(dense) => walker.dense(&x, dense),
+        HeadLayer::Activation(activation) => walker.activation(&x, *activation),
+        HeadLayer::Dropout(p) => walker.dropout(x, *p),
+    })
 }

@@ -12,6 +12,7 @@ fn description() -> Description {
         height: 224,
         mean: [127.5; 3],
         std: [127.5; 3],
+        resize: Framing::Crop,
         classes: 3,
         labels: vec!["a".into(), "b".into(), "c".into()],
         temperature: Some(1.25),
