@@ -4,6 +4,7 @@
 //! is shared; every worker has its own state and buffers. Pixels come in and probabilities go out; this room
 //! knows nothing of rules, and only this room knows tract.
 
+mod accuracy;
 mod kernels;
 mod manifest;
 mod model;
@@ -13,6 +14,7 @@ mod preprocess;
 
 use std::path::PathBuf;
 
+pub use accuracy::Accuracy;
 pub use manifest::{Channels, Golden, Input, Manifest, ManifestError, Resize};
 pub use model::{Model, Worker};
 pub use pool::{Classifier, PoolCounts, Seen, run_worker};
