@@ -67,9 +67,12 @@ fn portero(manifest: &str) -> Result<Value, Failure> {
     let frame = frame((input.width, input.height), bytes)?;
     let mut preprocessor = Preprocessor::new(input.clone());
     let mut planes = vec![0.0; preprocessor.len()];
-    let before = median(|| Ok(preprocessor.fill(&frame, NormRect::FULL, &mut planes)?))?;
+    let before = median(|| preprocessor.fill(&frame, NormRect::FULL, &mut planes).map_err(|e| e as Failure))?;
     let mut worker = model.worker()?;
-    let both = median(|| Ok(worker.probabilities(&frame, NormRect::FULL).map(|p| drop(black_box(p)))?))?;
+    let both = median(|| {
+        black_box(worker.probabilities(&frame, NormRect::FULL)?);
+        Ok(())
+    })?;
     let operators = model.operators();
     let kernels = |name: &str| operators.iter().filter(|o| o.starts_with(name)).count();
     Ok(json!({
@@ -87,7 +90,10 @@ fn tract(file: &str) -> Result<Value, Failure> {
         .into_runnable()?;
     let mut state = plan.spawn()?;
     let input: TValue = Tensor::zero::<f32>(&shape)?.into();
-    let ms = median(|| Ok(drop(black_box(state.run(tvec!(input.clone()))?))))?;
+    let ms = median(|| {
+        black_box(state.run(tvec!(input.clone()))?);
+        Ok(())
+    })?;
     Ok(json!({ "engine": "tract", "file": file, "ms": ms }))
 }
 

@@ -1,9 +1,9 @@
 """Runs the same network in portero, tract, onnxruntime and TFLite in turn, and prints one table.
 
-usage: python3 benches/peers/run.py SHARED WORK
+usage: python3 benches/peers/run.py SHARED WORK PEERS
 
-Called by scripts/bench-peers, from the root of the project, with the project's bench `peers` built. SHARED holds the weights
-and the pictures, WORK takes what is made of them and may be kept. One thread each; CPU time of the thread; medians of RUNS
+Called by scripts/bench-peers, from the root of the project. SHARED holds the weights and the pictures, WORK takes what is made of
+them and may be kept, PEERS is the built bench `peers`. One thread each; CPU time of the thread; medians of RUNS
 runs after WARM_UP, three rounds in turn.
 """
 
@@ -27,6 +27,7 @@ from PIL import Image
 WARM_UP, RUNS, ROUNDS = 30, 250, 3
 SIDE = 224
 PYTHON = sys.executable
+PEERS = sys.argv[-1]
 
 
 def say(*words):
@@ -38,7 +39,7 @@ def load():
 
 
 def peers(*arguments):
-    command = ["cargo", "bench", "--quiet", "--locked", "--bench", "peers", "--", *map(str, arguments)]
+    command = [PEERS, *map(str, arguments)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
@@ -58,7 +59,7 @@ def prepare(shared, work):
     weights = f"{shared}/models/mobilenet_v3_small.imagenet.safetensors"
     bytes_tflite = f"{shared}/models/v3-small_224_1.0_uint8.tflite"
     calibration = work / "calibration.txt"
-    calibration.write_text("\n".join(paths[: 400 : 2]))
+    calibration.write_text("\n".join(paths[:400:2]))
     for target, script, *arguments in [
         ("float.onnx", "models/imagenet.py", weights, work / "float.onnx"),
         ("int8.onnx", "models/quantise.py", work / "float.onnx", work / "int8.onnx", calibration),
@@ -142,7 +143,7 @@ def agreement(work):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
     shared, work = sys.argv[1], pathlib.Path(sys.argv[2])
     work.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,8 @@ fn folder() -> tempfile::TempDir {
     }
     let manifest = fs::read_to_string(models.join("person-v3s.toml")).unwrap();
     let (before, _) = manifest.split_once("[provenance]").unwrap();
-    fs::write(folder.path().join("bare.toml"), before.replace("id = \"person-v3s\"", "id = \"bare\"")).unwrap();
+    fs::write(folder.path().join("bare.toml"), before.replace("id = \"person-v3s\"", "id = \"bare\""))
+        .unwrap();
     let tested = format!(
         "{}[provenance]\ntest_exported_balanced_accuracy = [0.9312, 0.91, 0.95]\n",
         before.replace("id = \"person-v3s\"", "id = \"tested\"")
@@ -34,7 +35,8 @@ fn models_are_compared_by_accuracy_time_and_size() {
     let output = portero(&["bench", "--models", path]);
     let shown = String::from_utf8(output.stdout.clone()).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let line = |id: &str| shown.lines().find(|l| l.starts_with(id)).unwrap_or_else(|| panic!("{id}: {shown}"));
+    let line =
+        |id: &str| shown.lines().find(|l| l.starts_with(id)).unwrap_or_else(|| panic!("{id}: {shown}"));
     assert!(line("tested").ends_with("93.1 % (91.0 to 95.0), balanced, test"), "{shown}");
     assert!(line("bare").ends_with("not recorded in the manifest"), "{shown}");
     assert!(line("bare").contains("224x224") && line("bare").contains(" 1.6 "), "{shown}");
@@ -51,7 +53,9 @@ fn the_comparison_is_one_object_a_line() {
     assert_eq!(found.len(), 2, "{lines}");
     assert_eq!(of("bare")["accuracy"], Value::Null);
     assert_eq!(of("tested")["accuracy"]["interval"], serde_json::json!([0.91, 0.95]));
-    assert!(of("tested")["cpu_ms"].as_f64().unwrap() > 0.0 && of("tested")["bytes"].as_u64().unwrap() > 1_000_000);
+    assert!(
+        of("tested")["cpu_ms"].as_f64().unwrap() > 0.0 && of("tested")["bytes"].as_u64().unwrap() > 1_000_000
+    );
     assert!(found[0]["cpu_ms"].as_f64() <= found[1]["cpu_ms"].as_f64(), "quickest first: {lines}");
 }
 
