@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::accuracy::{Accuracy, Provenance};
 use crate::domain::{BadName, Label, ModelId, Score};
 
 /// A checked manifest. File names in it are resolved against the manifest's own folder.
@@ -35,6 +36,8 @@ pub struct Manifest {
     pub reject_below: Score,
     /// Pictures with known answers.
     pub golden: Vec<Golden>,
+    /// What the provenance says of the accuracy.
+    pub accuracy: Option<Accuracy>,
 }
 
 /// How a picture becomes the input tensor, `1 x 3 x height x width`, 32-bit float.
@@ -135,9 +138,8 @@ struct RawManifest {
     output: RawOutput,
     #[serde(default)]
     golden: Vec<RawGolden>,
-    #[expect(dead_code, reason = "for people and tools; the daemon does not act on it")]
     #[serde(default)]
-    provenance: toml::Table,
+    provenance: Provenance,
 }
 
 #[derive(Deserialize)]
@@ -255,6 +257,7 @@ impl Check<'_> {
             temperature: raw.output.temperature,
             reject_below,
             golden,
+            accuracy: raw.provenance.accuracy(),
         })
     }
 

@@ -4,6 +4,7 @@
 //! is shared; every worker has its own state and buffers. Pixels come in and probabilities go out; this room
 //! knows nothing of rules, and only this room knows tract.
 
+mod accuracy;
 mod kernels;
 mod manifest;
 mod model;
@@ -14,6 +15,7 @@ mod worker;
 
 use std::path::PathBuf;
 
+pub use accuracy::Accuracy;
 pub use manifest::{Channels, Golden, Input, Manifest, ManifestError, Resize};
 pub use model::Model;
 pub use pool::{Answer, Classifier, PoolCounts, Seen, run_worker};

@@ -1,4 +1,5 @@
-//! `portero bench`: what a frame costs on this device, stage by stage, and how many cameras that carries.
+//! `portero bench`: what a frame costs on this device, stage by stage, and how many cameras that carries; or what each
+//! model of a folder costs and is worth.
 
 use std::fs;
 use std::io::{self, Write};
@@ -19,11 +20,17 @@ use serde_json::json;
 
 use super::ModelFile;
 
+mod models;
+
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     manifest: ModelFile,
+    /// Compare the models of a folder instead, by their manifests: accuracy, CPU, size.
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "/usr/local/share/portero/models",
+          conflicts_with_all = ["model", "clip", "size", "frames"])]
+    models: Option<PathBuf>,
     /// A video that ffmpeg opens.
     #[arg(long, value_name = "FILE", default_value = "/usr/local/share/portero/street.mp4")]
     clip: PathBuf,
@@ -50,6 +57,9 @@ struct Costs {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &arguments.models {
+        return models::run(folder, arguments.json);
+    }
     let model = Arc::new(Model::load(&arguments.manifest.model)?);
     ensure!(arguments.clip.exists(), "{}: no such file; give one with --clip", arguments.clip.display());
     let costs = measure(arguments, &model)?;
