@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 
 use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Stamp};
@@ -38,8 +38,8 @@ struct Insects {
 const EACH: usize = 40;
 
 impl Insects {
-    /// A short run of `finetune`; `None` where pictures or base are not beside the repository.
-    fn fine_tuned() -> Option<Self> {
+    /// With a short run of `regime`; `None` where pictures or base are not beside the repository.
+    fn trained(regime: &str, more: &[&str]) -> Option<Self> {
         let photos = root().join("../shared/datasets/hymenoptera_224");
         if !photos.exists() {
             println!("skipped: {} is not there", photos.display());
@@ -56,26 +56,10 @@ impl Insects {
             }
         }
         let base = base(insects.folder.path())?;
-        let run = insects.run();
-        let data = insects.data();
+        let (data, run) = (insects.data(), insects.run());
         let [data, base, out] = [&data, &base, &run].map(|path| path.to_str().unwrap());
-        let output = train(&[
-            "finetune",
-            data,
-            "--base",
-            base,
-            "--out",
-            out,
-            "--val-is-test",
-            "--unfreeze",
-            "2",
-            "--epochs",
-            "3",
-            "--batch",
-            "16",
-            "--augment",
-            "light",
-        ]);
+        let fixed = [regime, data, "--base", base, "--out", out, "--batch", "16"];
+        let output = train(&[&fixed[..], more].concat());
         assert!(output.status.success(), "{}", stderr(&output));
         Some(insects)
     }
@@ -92,12 +76,25 @@ impl Insects {
         self.folder.path().join("models")
     }
 
-    fn export(&self, id: &str, more: &[&str]) -> String {
+    /// Runs `export`.
+    fn try_export(&self, id: &str, more: &[&str]) -> Output {
         let (run, models) = (self.run(), self.models());
         let fixed = ["export", run.to_str().unwrap(), "--out", models.to_str().unwrap(), "--id", id];
-        let output = train(&[&fixed[..], more].concat());
+        train(&[&fixed[..], more].concat())
+    }
+
+    /// What `export` prints.
+    fn export(&self, id: &str, more: &[&str]) -> String {
+        let output = self.try_export(id, more);
         assert!(output.status.success(), "{}", stderr(&output));
         stdout(&output)
+    }
+
+    /// The message of an `export` that must be refused.
+    fn refused(&self, more: &[&str]) -> String {
+        let output = self.try_export("refused", more);
+        assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
+        stderr(&output)
     }
 }
 
@@ -141,7 +138,8 @@ fn classify(manifest: &Path, picture: &Path) -> String {
 
 #[test]
 fn a_fine_tuned_network_is_exported_in_every_form_and_others_open_it() {
-    let Some(insects) = Insects::fine_tuned() else { return };
+    let more = ["--val-is-test", "--unfreeze", "2", "--epochs", "3", "--augment", "light"];
+    let Some(insects) = Insects::trained("finetune", &more) else { return };
     let notes = insects.folder.path().join("notes.md");
     fs::write(&notes, "For telling ants from bees. Wasps look like bees to it.").unwrap();
     let notes = notes.to_str().unwrap();
@@ -193,6 +191,37 @@ fn a_fine_tuned_network_is_exported_in_every_form_and_others_open_it() {
             assert!(apart < tolerance, "{id}, {label}: onnxruntime {theirs:?}, the daemon {ours:?}");
         }
     }
+}
+
+/// `… costs 42.50 points …` or `… 42.50 points lost …`.
+fn points(report: &str) -> f64 {
+    report.split(" points").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn quantisation_aware_fine_tuning_brings_back_what_tight_ranges_cost() {
+    let more = ["--epochs", "20", "--draws", "1", "--augment", "none"];
+    let Some(insects) = Insects::trained("transfer", &more) else { return };
+    let tight = ["--form", "bytes", "--percentile", "95", "--calibrate-on", "40"];
+    let text = insects.refused(&tight);
+    assert!(text.contains("McNemar") && text.contains("--accept-loss"), "{text}");
+    assert!(fs::read_dir(insects.models()).unwrap().next().is_none(), "nothing is left");
+    let report = insects.export("aware", &[&tight[..], &["--qat", "2", "--accept-loss"]].concat());
+    let (plain, aware) = (points(&text), points(&report));
+    println!("{plain} points are lost without, {aware} with");
+    assert!(plain > 20.0 && aware < plain - 15.0, "{plain} points lost without, {aware} with");
+
+    let manifest = insects.models().join("aware.toml");
+    let model = Model::load(&manifest).unwrap();
+    let integer = model.operators().iter().filter(|op| op.starts_with("Int8")).count();
+    assert!(integer > 50, "the same form as without: {:?}", model.operators());
+    let text = fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains("2 epochs of quantisation-aware fine-tuning"), "{text}");
+
+    let text = insects.refused(&[&tight[..], &["--qat", "1", "--qat-lr", "1e30"]].concat());
+    assert!(text.contains("the loss is") && text.contains("of the quantisation-aware fine-tuning"), "{text}");
+    let text = insects.refused(&["--qat", "1"]);
+    assert!(text.contains("--qat is 1; allowed: 0, or more with --form bytes"), "{text}");
 }
 
 #[test]

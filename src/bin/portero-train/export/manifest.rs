@@ -228,7 +228,7 @@ fn provenance(job: &Job<'_>, description: &Description, set: &Dataset) -> BTreeM
         Numbers::ByteWeights => "weights as bytes, one scale per output channel".to_owned(),
         Numbers::Bytes => format!(
             "weights and values as bytes, calibrated on {} pictures, {} percent kept{}",
-            settings.calibrate_on,
+            settings.calibrate_on.min(set.part(Part::Train).len()),
             settings.percentile,
             match settings.qat {
                 0 => String::new(),

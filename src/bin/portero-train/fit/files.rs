@@ -15,12 +15,17 @@ pub(crate) fn write_whole(path: &Path, write: impl FnOnce(&Path) -> io::Result<(
     let done = write(&partial)
         .and_then(|()| File::open(&partial)?.sync_all())
         .and_then(|()| fs::rename(&partial, path))
-        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+        .and_then(|()| File::open(folder_of(path))?.sync_all());
     done.map_err(|source| {
         // What could not be finished only takes room.
         let _ = fs::remove_file(&partial);
         FitError::Save { path: path.to_owned(), source }
     })
+}
+
+/// The folder that `path` lies in; a bare name lies in the current one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Saves a value as JSON.
@@ -36,6 +41,12 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), FitE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_folder() {
+        let folders = ["page.html", "runs/page.html", "/page.html"].map(|path| folder_of(Path::new(path)));
+        assert_eq!(folders, [".", "runs", "/"].map(Path::new));
+    }
 
     #[test]
     fn what_fails_leaves_the_old_file_and_nothing_else() {
