@@ -218,7 +218,7 @@ fn quantisation_aware_fine_tuning_brings_back_what_tight_ranges_cost() {
     let text = fs::read_to_string(&manifest).unwrap();
     assert!(text.contains("2 epochs of quantisation-aware fine-tuning"), "{text}");
 
-    let text = insects.refused(&[&tight[..], &["--qat", "1", "--qat-lr", "1e30"]].concat());
+    let text = insects.refused(&[&tight[..], &["--qat", "1", "--qat-lr", "1e38"]].concat());
     assert!(text.contains("the loss is") && text.contains("of the quantisation-aware fine-tuning"), "{text}");
     let text = insects.refused(&["--qat", "1"]);
     assert!(text.contains("--qat is 1; allowed: 0, or more with --form bytes"), "{text}");
