@@ -202,21 +202,21 @@ fn points(report: &str) -> f64 {
 fn quantisation_aware_fine_tuning_brings_back_what_tight_ranges_cost() {
     let more = ["--epochs", "20", "--draws", "1", "--augment", "none"];
     let Some(insects) = Insects::trained("transfer", &more) else { return };
-    let tight = ["--form", "bytes", "--percentile", "95", "--calibrate-on", "40"];
+    let tight = ["--form", "bytes", "--percentile", "90", "--calibrate-on", "40"];
     let text = insects.refused(&tight);
     assert!(text.contains("McNemar") && text.contains("--accept-loss"), "{text}");
     assert!(fs::read_dir(insects.models()).unwrap().next().is_none(), "nothing is left");
-    let report = insects.export("aware", &[&tight[..], &["--qat", "2", "--accept-loss"]].concat());
+    let report = insects.export("aware", &[&tight[..], &["--qat", "4", "--accept-loss"]].concat());
     let (plain, aware) = (points(&text), points(&report));
     println!("{plain} points are lost without, {aware} with");
-    assert!(plain > 20.0 && aware < plain - 15.0, "{plain} points lost without, {aware} with");
+    assert!(plain > 20.0 && aware < 0.75 * plain, "{plain} points lost without, {aware} with");
 
     let manifest = insects.models().join("aware.toml");
     let model = Model::load(&manifest).unwrap();
     let integer = model.operators().iter().filter(|op| op.starts_with("Int8")).count();
     assert!(integer > 50, "the same form as without: {:?}", model.operators());
     let text = fs::read_to_string(&manifest).unwrap();
-    assert!(text.contains("2 epochs of quantisation-aware fine-tuning"), "{text}");
+    assert!(text.contains("4 epochs of quantisation-aware fine-tuning"), "{text}");
 
     let text = insects.refused(&[&tight[..], &["--qat", "1", "--qat-lr", "1e38"]].concat());
     assert!(text.contains("the loss is") && text.contains("of the quantisation-aware fine-tuning"), "{text}");
