@@ -135,7 +135,7 @@ pub(crate) struct Finetune {
     batch_norm: BatchNorm,
 }
 
-/// Settings that another regime wants otherwise than `scratch`: chosen on val, over several splits (docs/training.md).
+/// Settings that another regime wants otherwise than `scratch`; docs/training.md says on how little they rest.
 const DEFAULTS: &[(&str, &[(&str, &str)])] = &[
     ("transfer", &[("epochs", "60"), ("batch", "32")]),
     (
