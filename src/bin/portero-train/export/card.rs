@@ -55,9 +55,13 @@ impl Card<'_> {
             (
                 "`input`",
                 format!(
-                    "`[1, 3, {}, {}]` float32, RGB, `(value - mean) / std` with mean {:?}, std {:?}; the region **stretched** to \
-                     that size by the daemon's preprocessing",
-                    description.height, description.width, description.mean, description.std
+                    "`[1, 3, {}, {}]` float32, RGB, `(value - mean) / std` with mean {:?}, std {:?}; the region brought to that \
+                     size by the daemon's preprocessing, resize **{}**",
+                    description.height,
+                    description.width,
+                    description.mean,
+                    description.std,
+                    description.resize.as_str()
                 ),
             ),
             (
