@@ -8,6 +8,7 @@ use portero::infer::Model;
 use sha2::{Digest, Sha256};
 use tract_onnx::pb;
 
+use super::quantised::count;
 use super::{frame, shipped};
 use crate::support::daemon::root;
 
@@ -124,15 +125,23 @@ fn every_channel_has_its_own_scale() {
 }
 
 #[test]
-fn the_shipped_model_stores_its_weights_as_bytes() {
+fn the_shipped_model_is_bytes_from_end_to_end_and_runs_in_integers() {
     use prost::Message;
     let bytes = fs::read(root().join("models/person-v3s.onnx")).unwrap();
     let graph = pb::ModelProto::decode(&bytes[..]).unwrap().graph.unwrap();
-    let convolutions = graph.node.iter().filter(|n| n.op_type == "Conv").count();
-    let dequantised = graph.node.iter().filter(|n| n.op_type == "DequantizeLinear").count();
+    let nodes = |op: &str| graph.node.iter().filter(|n| n.op_type == op).count();
+    let (convolutions, quantised, back) = (nodes("Conv"), nodes("QuantizeLinear"), nodes("DequantizeLinear"));
     assert!(
-        convolutions >= 50 && dequantised >= convolutions,
-        "{convolutions} Conv, {dequantised} DequantizeLinear"
+        convolutions >= 50 && quantised >= convolutions,
+        "{convolutions} Conv, {quantised} QuantizeLinear"
     );
-    assert!(shipped().exists());
+    assert!(back >= quantised + convolutions, "{back} DequantizeLinear: values and weights");
+    let operators = Model::load(&shipped()).unwrap().operators();
+    for (name, times) in
+        [("Int8Dense", 43), ("Int8Depthwise", 11), ("Int8Average", 10), ("Int8Gate", 9), ("Int8Residual", 6)]
+    {
+        assert_eq!(count(&operators, name), times, "{name} in {operators:?}");
+    }
+    let others: Vec<_> = operators.iter().filter(|o| !o.starts_with("Int8") && *o != "Source").collect();
+    assert!(others.len() <= 2, "left with tract: {others:?}");
 }

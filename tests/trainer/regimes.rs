@@ -120,6 +120,23 @@ fn weights_that_torchvision_wrote_become_a_base_for_transfer() {
 }
 
 #[test]
+fn a_smaller_input_is_trained_exported_and_run_in_that_size() {
+    let (set, runs) = (Stripes::new(14), tempfile::tempdir().unwrap());
+    let Some(base) = base(runs.path()) else { return };
+    let run = runs.path().join("small");
+    let more = ["--epochs", "1", "--draws", "1", "--size", "96"];
+    let output = train(&arguments("transfer", &set, &base, &run, &more));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let out = runs.path().join("models");
+    // The golden pictures of the export are answered by the daemon's own code.
+    let (run, out) = (run.to_str().unwrap(), out.to_str().unwrap());
+    let output = train(&["export", run, "--out", out, "--id", "small", "--form", "bytes", "--accept-loss"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let manifest = fs::read_to_string(Path::new(out).join("small.toml")).unwrap();
+    assert!(manifest.contains("width = 96") && manifest.contains("height = 96"), "{manifest}");
+}
+
+#[test]
 fn a_base_with_other_labels_is_not_taken_over_in_silence() {
     let (set, runs) = (Stripes::new(14), tempfile::tempdir().unwrap());
     let Some(base) = base(runs.path()) else { return };

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use signal_hook::consts::SIGINT;
 use signal_hook::flag;
 
-use crate::data::{Batches, Dataset, Part, Reading, Supply, mix};
+use crate::data::{Augmentation, Batches, Dataset, Part, Reading, Supply, mix};
 use crate::evaluate;
 use crate::fit::{BatchNorm, Ended, Features, Fitter, Plan, Regime, Run};
 use crate::model::{Arch, Design, Head, Model, Network, Unfreeze};
@@ -103,6 +103,9 @@ pub(crate) struct Base {
     /// How pictures of another shape are made to fit; as the base has it (stretch) when left out.
     #[arg(long, value_enum)]
     resize: Option<Framing>,
+    /// Width and height of the input in pixels, instead of the base's: fewer are quicker and see less.
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(64..=512))]
+    size: Option<u32>,
 }
 
 /// Arguments of `transfer`.
@@ -226,6 +229,9 @@ fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Descripti
         );
     };
     description.resize = base.resize.unwrap_or(description.resize);
+    if let Some(side) = base.size {
+        (description.width, description.height) = (side, side);
+    }
     let set = training.begin(&Design::Photo(description.clone()))?;
     check_labels(path, &description, &set, base.new_head)?;
     description.name_classes(&set.classes);
@@ -287,7 +293,8 @@ impl Training {
     }
 
     fn batches<'a>(&self, set: &'a Dataset, run: &Run) -> Batches<'a> {
-        Batches::new(set, run.design.input(), self.plan.augment.into(), self.reading.seed)
+        let augmentation = Augmentation::of(self.plan.augment, self.plan.crop);
+        Batches::new(set, run.design.input(), augmentation, self.reading.seed)
     }
 }
 

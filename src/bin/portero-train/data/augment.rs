@@ -1,15 +1,14 @@
-//! What a camera does to a picture: other framing, light, focus, noise, compression.
+//! What a camera does to a picture: other framing, resolution, light, focus, noise, compression.
 //!
-//! Framing is a crop that goes through the daemon's preprocessing; the rest works on the scaled pixels, as 0 to 255,
+//! Resolution and framing go through the daemon's preprocessing; the rest works on the scaled pixels, as 0 to 255,
 //! before they are normalised.
 
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
 use portero::domain::{Frame, NormRect};
 use portero::infer::{Input, Preprocessor};
 use serde::{Deserialize, Serialize};
 
-use super::picture::{Cause, decode, raw_input};
+use super::effects::{blur, grey, hide, jitter, jpeg, low_light, mirror, monochrome, noise, tilt};
+use super::picture::{Cause, raw_input, scale};
 
 /// Ready-made augmentations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -21,8 +20,11 @@ pub(crate) enum Augment {
     Light,
     /// Random resized crops, mirroring, colour jitter.
     Standard,
-    /// The same, and what surveillance meets: blur, low light, infrared-like grey, noise, JPEG.
+    /// The same, and what surveillance meets: few pixels, tilt, blur, low light, infrared-like grey, noise, JPEG,
+    /// something in front.
     Surveillance,
+    /// The same with more of what a camera sees at night: half of it without colour, more of it dark.
+    Night,
 }
 
 /// How often and how much. Probabilities are 0 to 1.
@@ -32,13 +34,21 @@ pub(crate) struct Augmentation {
     pub(crate) min_area: f32,
     /// Mirrored left to right.
     pub(crate) flip: f32,
-    /// Brightness, contrast and saturation change by a factor within 1 ± this.
+    /// Fewer pixels, as of a poorer or more distant camera.
+    pub(crate) coarse: f32,
+    /// Tilted by up to 8 degrees.
+    pub(crate) tilt: f32,
+    /// Brightness, contrast and saturation change by a factor within 1 ± this, each colour's share by a third of it.
     pub(crate) jitter: f32,
     pub(crate) grey: f32,
     pub(crate) low_light: f32,
     pub(crate) blur: f32,
     pub(crate) noise: f32,
+    /// Brightness alone, noise included.
+    pub(crate) monochrome: f32,
     pub(crate) jpeg: f32,
+    /// A flat rectangle hides a small part.
+    pub(crate) hide: f32,
 }
 
 impl From<Augment> for Augmentation {
@@ -46,12 +56,16 @@ impl From<Augment> for Augmentation {
         let none = Self {
             min_area: 1.0,
             flip: 0.0,
+            coarse: 0.0,
+            tilt: 0.0,
             jitter: 0.0,
             grey: 0.0,
             low_light: 0.0,
             blur: 0.0,
             noise: 0.0,
+            monochrome: 0.0,
             jpeg: 0.0,
+            hide: 0.0,
         };
         match preset {
             Augment::None => none,
@@ -60,14 +74,30 @@ impl From<Augment> for Augmentation {
             Augment::Surveillance => Self {
                 min_area: 0.35,
                 flip: 0.5,
+                coarse: 0.25,
+                tilt: 0.15,
                 jitter: 0.4,
                 grey: 0.25,
-                low_light: 0.2,
+                low_light: 0.25,
                 blur: 0.25,
                 noise: 0.25,
+                monochrome: 0.0,
                 jpeg: 0.25,
+                hide: 0.08,
             },
+            Augment::Night => {
+                let day: Self = Augment::Surveillance.into();
+                Self { grey: 0.15, monochrome: 0.4, low_light: 0.4, ..day }
+            }
         }
+    }
+}
+
+impl Augmentation {
+    /// What `preset` does, with crops of at least `min_area` of the picture where that is given.
+    pub(crate) fn of(preset: Augment, min_area: Option<f32>) -> Self {
+        let ready: Self = preset.into();
+        Self { min_area: min_area.unwrap_or(ready.min_area), ..ready }
     }
 }
 
@@ -115,10 +145,18 @@ impl Augmenter {
             }
             return Ok(());
         }
-        self.raw.fill(picture, rect, planes)?;
+        if rng.f32() < how.coarse {
+            self.raw.fill(&coarser(picture, &mut rng)?, rect, planes)?;
+        } else {
+            self.raw.fill(picture, rect, planes)?;
+        }
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         if rng.f32() < how.flip {
             mirror(planes, width);
+        }
+        if rng.f32() < how.tilt {
+            let angle = (rng.f32() * 2.0 - 1.0) * 8.0_f32.to_radians();
+            tilt(planes, width, angle, &mut self.scratch);
         }
         jitter(planes, how.jitter, &mut rng);
         if rng.f32() < how.grey {
@@ -135,8 +173,14 @@ impl Augmenter {
         if rng.f32() < how.noise {
             noise(planes, rng.f32().mul_add(16.0, 2.0), &mut rng);
         }
+        if how.monochrome > 0.0 && rng.f32() < how.monochrome {
+            monochrome(planes);
+        }
         if rng.f32() < how.jpeg {
             jpeg(planes, (width, height), rng.u8(15..=60))?;
+        }
+        if rng.f32() < how.hide {
+            hide(planes, width, &mut rng);
         }
         for (plane, values) in planes.chunks_exact_mut(width * height).enumerate() {
             let (mean, scale) = (self.input.mean[plane], 1.0 / self.input.std[plane]);
@@ -158,130 +202,15 @@ fn crop(min_area: f32, rng: &mut fastrand::Rng) -> NormRect {
     NormRect::new(x, y, (x + width).min(1.0), (y + height).min(1.0)).unwrap_or(NormRect::FULL)
 }
 
-fn mirror(planes: &mut [f32], width: usize) {
-    planes.chunks_exact_mut(width).for_each(<[f32]>::reverse);
-}
+/// No picture is made smaller than this by [`coarser`].
+const COARSEST_PX: f32 = 40.0;
 
-/// The three planes of an interleaved-by-plane picture.
-fn split(planes: &mut [f32]) -> (&mut [f32], &mut [f32], &mut [f32]) {
-    let area = planes.len() / 3;
-    let (red, rest) = planes.split_at_mut(area);
-    let (green, blue) = rest.split_at_mut(area);
-    (red, green, blue)
-}
-
-/// Calls `change` with each pixel.
-fn each_pixel(planes: &mut [f32], mut change: impl FnMut([f32; 3]) -> [f32; 3]) {
-    let (red, green, blue) = split(planes);
-    for ((r, g), b) in red.iter_mut().zip(green).zip(blue) {
-        [*r, *g, *b] = change([*r, *g, *b]);
-    }
-}
-
-fn luma([r, g, b]: [f32; 3]) -> f32 {
-    0.299 * r + 0.587 * g + 0.114 * b
-}
-
-fn jitter(planes: &mut [f32], amount: f32, rng: &mut fastrand::Rng) {
-    if amount <= 0.0 {
-        return;
-    }
-    let mut factor = || (rng.f32() * 2.0 - 1.0).mul_add(amount, 1.0);
-    let (brightness, contrast, saturation) = (factor(), factor(), factor());
-    let mean = planes.iter().sum::<f32>() / planes.len() as f32;
-    each_pixel(planes, |rgb| {
-        let grey = luma(rgb);
-        rgb.map(|v| ((v - grey).mul_add(saturation, grey) - mean).mul_add(contrast, mean) * brightness)
-    });
-}
-
-/// An infrared-lit camera at night: one plane, mostly red light, harder contrast.
-fn grey(planes: &mut [f32], rng: &mut fastrand::Rng) {
-    let red = rng.f32().mul_add(0.4, 0.3);
-    let contrast = rng.f32().mul_add(0.5, 0.9);
-    each_pixel(planes, |[r, g, b]| {
-        let value = red * r + (1.0 - red) * (0.8 * g + 0.2 * b);
-        [((value - 110.0) * contrast + 110.0).clamp(0.0, 255.0); 3]
-    });
-}
-
-/// Little light: a gamma above one, a gain below it, and the noise that comes with it.
-fn low_light(planes: &mut [f32], rng: &mut fastrand::Rng) {
-    let gamma = rng.f32().mul_add(1.2, 1.2);
-    let gain = rng.f32().mul_add(0.5, 0.3);
-    planes.iter_mut().for_each(|v| *v = 255.0 * gain * (v.max(0.0) / 255.0).powf(gamma));
-    noise(planes, rng.f32().mul_add(6.0, 2.0), rng);
-}
-
-/// Adds noise of the deviation `sigma`: the sum of four uniform bytes, near enough to a normal distribution.
-fn noise(planes: &mut [f32], sigma: f32, rng: &mut fastrand::Rng) {
-    // Four bytes have a mean of 510 and a deviation of 147.8.
-    let scale = sigma / 147.8;
-    for pair in planes.chunks_mut(2) {
-        let bits = rng.u64(..);
-        for (value, word) in pair.iter_mut().zip([bits as u32, (bits >> 32) as u32]) {
-            let sum: u32 = word.to_le_bytes().iter().map(|b| u32::from(*b)).sum();
-            *value += (sum as f32 - 510.0) * scale;
-        }
-    }
-}
-
-/// A separable Gaussian blur; the edge repeats.
-fn blur(planes: &mut [f32], width: usize, sigma: f32, scratch: &mut Vec<f32>) {
-    let reach = (sigma * 2.5).ceil().max(1.0) as isize;
-    let weight = |d: isize| (-((d * d) as f32) / (2.0 * sigma * sigma)).exp();
-    let kernel: Vec<f32> = (-reach..=reach).map(weight).collect();
-    let sum: f32 = kernel.iter().sum();
-    let height = planes.len() / 3 / width;
-    for plane in planes.chunks_exact_mut(width * height) {
-        scratch.clear();
-        scratch.extend_from_slice(plane);
-        filter(scratch, plane, width, height, (1, width), &kernel, sum);
-        scratch.copy_from_slice(plane);
-        filter(scratch, plane, width, height, (width, 1), &kernel, sum);
-    }
-}
-
-/// Filters along the direction in which neighbours are `step.0` apart and have `along` places.
-fn filter(
-    from: &[f32],
-    to: &mut [f32],
-    width: usize,
-    height: usize,
-    step: (usize, usize),
-    kernel: &[f32],
-    sum: f32,
-) {
-    let (along, lines) = if step.0 == 1 { (width, height) } else { (height, width) };
-    let reach = kernel.len() / 2;
-    for line in 0..lines {
-        for i in 0..along {
-            let value: f32 = kernel
-                .iter()
-                .enumerate()
-                .map(|(k, weight)| {
-                    weight * from[line * step.1 + (i + k).saturating_sub(reach).min(along - 1) * step.0]
-                })
-                .sum();
-            to[line * step.1 + i * step.0] = value / sum;
-        }
-    }
-}
-
-/// Through a JPEG file of this quality and back.
-fn jpeg(planes: &mut [f32], (width, height): (usize, usize), quality: u8) -> Result<(), Cause> {
-    let mut rgb = Vec::with_capacity(planes.len());
-    each_pixel(planes, |pixel| {
-        rgb.extend(pixel.map(|v| v.round().clamp(0.0, 255.0) as u8));
-        pixel
-    });
-    let mut file = Vec::new();
-    let mut encoder = JpegEncoder::new_with_quality(&mut file, quality);
-    encoder.encode(&rgb, width as u32, height as u32, ExtendedColorType::Rgb8)?;
-    let back = decode(&file)?;
-    let mut pixels = back.rgb().chunks_exact(3);
-    each_pixel(planes, |old| pixels.next().map_or(old, |p| [p[0], p[1], p[2]].map(f32::from)));
-    Ok(())
+/// The picture with 0.3 to 0.8 of its pixels along each side.
+fn coarser(picture: &Frame, rng: &mut fastrand::Rng) -> Result<Frame, Cause> {
+    let (width, height) = (picture.width() as f32, picture.height() as f32);
+    let least = (COARSEST_PX / width.min(height)).min(1.0);
+    let factor = rng.f32().mul_add(0.5, 0.3).max(least);
+    scale(picture, (width * factor).round() as u32, (height * factor).round() as u32)
 }
 
 #[cfg(test)]
@@ -314,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_seed_decides_everything_and_values_stay_in_range() {
-        let how: Augmentation = Augment::Surveillance.into();
+        let how: Augmentation = Augment::Night.into();
         for seed in 0..60 {
             let planes = draw(&how, seed);
             assert_eq!(planes, draw(&how, seed), "seed {seed}");
@@ -339,10 +268,37 @@ mod tests {
         assert_eq!(mirrored, plain);
         let grey = only(|a| a.grey = 1.0);
         assert_eq!(grey[..1024], grey[1024..2048]);
+        let luma = only(|a| a.monochrome = 1.0);
+        assert_eq!(luma[..1024], luma[2048..]);
+        assert!((mean(&luma) - mean(&plain)).abs() < 0.05);
         assert!(mean(&only(|a| a.low_light = 1.0)) < mean(&plain) - 0.1);
         assert!(roughness(&only(|a| a.blur = 1.0)) < roughness(&plain));
         assert!(roughness(&only(|a| a.noise = 1.0)) > roughness(&plain));
         let jpeg = only(|a| a.jpeg = 1.0);
         assert!(jpeg != plain && (mean(&jpeg) - mean(&plain)).abs() < 0.05);
+        let tilted = only(|a| a.tilt = 1.0);
+        assert!(tilted != plain && (mean(&tilted) - mean(&plain)).abs() < 0.05);
+        let hidden = only(|a| a.hide = 1.0);
+        // What is not hidden went through the same arithmetic in another order.
+        let changed = hidden.iter().zip(&plain).filter(|(a, b)| (*a - *b).abs() > 0.05).count() as f32
+            / plain.len() as f32;
+        assert!((0.003..0.08).contains(&changed), "{changed} of the picture is hidden");
+    }
+
+    #[test]
+    fn a_coarser_picture_is_the_same_with_fewer_pixels() {
+        let size = (400, 300);
+        let picture = frame(size.0, size.1, vec![77; 3 * 400 * 300]).unwrap();
+        for seed in 0..20 {
+            let small = coarser(&picture, &mut fastrand::Rng::with_seed(seed)).unwrap();
+            assert!(
+                (90..=240).contains(&small.height()) && small.width() > small.height(),
+                "{}",
+                small.height()
+            );
+            assert!(small.rgb().iter().all(|v| *v == 77));
+        }
+        let tiny = coarser(&photo(), &mut fastrand::Rng::with_seed(1)).unwrap();
+        assert_eq!((tiny.width(), tiny.height()), (40, 36), "what is small already stays as it is");
     }
 }

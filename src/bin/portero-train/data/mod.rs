@@ -6,6 +6,7 @@
 
 mod augment;
 mod batch;
+mod effects;
 mod folder;
 mod hold_out;
 mod idx;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use portero::domain::{BadName, Frame};
 use portero::infer::Input;
 
-pub(crate) use augment::Augment;
+pub(crate) use augment::{Augment, Augmentation};
 pub(crate) use batch::{Balance, Batch, Batches, Supply, class_weights};
 pub(crate) use inspect::Inspection;
 pub(crate) use picture::{Cause, decode};

@@ -39,7 +39,7 @@ pub(super) fn raw_input(width: u32, height: u32) -> Input {
 }
 
 /// Scales a whole picture.
-fn scale(picture: &Frame, width: u32, height: u32) -> Result<Frame, Cause> {
+pub(super) fn scale(picture: &Frame, width: u32, height: u32) -> Result<Frame, Cause> {
     let mut pre = Preprocessor::new(raw_input(width, height));
     let mut planes = vec![0.0; pre.len()];
     pre.fill(picture, NormRect::FULL, &mut planes)?;

@@ -93,7 +93,7 @@ pub(super) fn fit(
     let student =
         Student { graph: graph.mapped(&|tensor| tensor.detach().copy().set_requires_grad(true)), scales };
     let tensors = student.tensors().into_iter().map(|(name, tensor)| (name, tensor, 1.0)).collect();
-    let mut adam = Adam::new(tensors, Decay::Adam, 0.0);
+    let mut adam = Adam::new(tensors, Decay::Adam, 0.0, None);
     let mut best = (worth(&student.score(supply, set)?), student.copies());
     let train = set.part(Part::Train);
     let per_epoch = train.len().div_ceil(schedule.batch);

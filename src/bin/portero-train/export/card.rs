@@ -198,10 +198,16 @@ fn training(run: &Run) -> String {
         ("pictures a step", batch.to_string()),
         ("optimiser", format!("{}, weight decay {weight_decay}", word("optimizer"))),
         ("learning rate", format!("{lr:e}, {warmup} epochs of warm-up, then a cosine")),
+        ("gradient norm, at most", run.plan.clip.map_or("any".into(), |most| most.to_string())),
         ("augmentation", word("augment")),
+        (
+            "random crops take at least",
+            run.plan.crop.map_or("what the augmentation says".into(), |s| s.to_string()),
+        ),
         ("balance of the classes", word("balance")),
         ("label smoothing", smoothing.to_string()),
         ("moving average of the weights", ema.map_or("none".into(), |decay| decay.to_string())),
+        ("weights kept of the epoch that is", word("keep")),
         ("patience", patience.map_or("none".into(), |epochs| format!("{epochs} epochs"))),
     ];
     let mut page = format!("\n## Training\n\nIt is {}.\n\n| | |\n|---|---|\n", run.regime.origin());

@@ -70,6 +70,13 @@ pub(crate) enum ExportError {
     /// A picture could not be made an input.
     #[error("cannot prepare the pictures")]
     Picture(#[source] portero::infer::Cause),
+    /// A golden picture is none.
+    #[error("--golden: {} cannot be read as a picture", path.display())]
+    Golden {
+        path: PathBuf,
+        #[source]
+        source: portero::infer::Cause,
+    },
     /// The manifest cannot be put into TOML.
     #[error("cannot write the manifest as TOML")]
     Toml(#[source] toml::ser::Error),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use portero::domain::NormRect;
@@ -163,6 +163,34 @@ impl Manifest {
                 self.provenance.insert(format!("{part}_{who}_accepted"), rate(share));
             }
         }
+    }
+
+    /// Copies `pictures` to `out` and notes the probabilities that `model` gives them.
+    ///
+    /// # Errors
+    /// [`ExportError::Golden`] names the one that is no picture; [`ExportError::Write`]; the daemon's when the model cannot
+    /// run.
+    pub(crate) fn take_golden(
+        &mut self,
+        model: &Arc<Model>,
+        pictures: &[PathBuf],
+        out: &Path,
+    ) -> Result<(), ExportError> {
+        let folder = out.join("golden");
+        fs::create_dir_all(&folder).map_err(|source| ExportError::Write { path: folder.clone(), source })?;
+        let mut worker = model.worker()?;
+        for path in pictures {
+            let golden = |source| ExportError::Golden { path: path.clone(), source };
+            let bytes = fs::read(path).map_err(|source| golden(source.into()))?;
+            let picture = crate::data::decode(&bytes).map_err(golden)?;
+            let probabilities = worker.probabilities(&picture, NormRect::FULL)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // It may be the very file: what it holds is read already.
+            write(&folder.join(&*name), &bytes)?;
+            let image = format!("golden/{name}");
+            self.golden.push(Golden { image, probabilities, tolerance: TOLERANCE });
+        }
+        Ok(())
     }
 
     /// Takes the first picture of each class in val that `model` gets right, copies it to `out` and notes its

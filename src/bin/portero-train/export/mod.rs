@@ -24,7 +24,7 @@ use prost::Message;
 use tch::{Device, Tensor, nn};
 use tract_onnx::pb;
 
-use crate::data::{Augment, Balance, Batches, Dataset, Part, Reading, Supply};
+use crate::data::{Augment, Augmentation, Balance, Batches, Dataset, Part, Reading, Supply};
 use crate::evaluate::{MODEL, REJECTION};
 use crate::fit::Run;
 use crate::nets::Net;
@@ -91,6 +91,10 @@ pub(crate) struct Settings {
     /// A Markdown file for the model card: what the model is for, where it fails, what it must not be used for.
     #[arg(long, value_name = "FILE")]
     pub(crate) notes: Option<PathBuf>,
+    /// A picture that shows whether the model still answers as it did; may be repeated. Left out, the first of each
+    /// class in val that it gets right: pictures that are passed on with the model.
+    #[arg(long, value_name = "PICTURE")]
+    pub(crate) golden: Vec<PathBuf>,
     /// Export even when quantisation made the model significantly worse.
     #[arg(long)]
     pub(crate) accept_loss: bool,
@@ -199,7 +203,11 @@ impl Job<'_> {
             costs.push(Cost::of(Part::Test, &float, &exported, set, &how)?);
         }
         costs.iter().for_each(|cost| manifest.record(cost));
-        manifest.choose_golden(&exported, set, &self.reading.data, &self.settings.out)?;
+        if self.settings.golden.is_empty() {
+            manifest.choose_golden(&exported, set, &self.reading.data, &self.settings.out)?;
+        } else {
+            manifest.take_golden(&exported, &self.settings.golden, &self.settings.out)?;
+        }
         manifest.with_model(&self.settings.out, &bytes)?;
         let operators = onnx::operators(&proto);
         let card = Card {
@@ -309,8 +317,8 @@ impl Job<'_> {
                     balance: plan.map_or(Balance::None, |plan| plan.balance),
                     seed: self.reading.seed,
                 };
-                let augment = plan.map_or(Augment::Light, |plan| plan.augment);
-                let supply = Batches::new(set, description.input(), augment.into(), self.reading.seed);
+                let augment = plan.map_or(Augment::Light.into(), |p| Augmentation::of(p.augment, p.crop));
+                let supply = Batches::new(set, description.input(), augment, self.reading.seed);
                 let graph = aware::fit(graph, &scales, schedule, set, &supply)?;
                 Ok(onnx::model(&graph, id, &Form::Bytes(&scales))?)
             }

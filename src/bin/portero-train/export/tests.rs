@@ -163,6 +163,25 @@ fn shared(path: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// Of a network that was trained to tell ants from bees.
+fn description() -> Description {
+    Description {
+        arch: Backbone::MobileNetV3Small,
+        padding: Padding::Tensorflow,
+        folded_norms: true,
+        width: 224,
+        height: 224,
+        mean: [127.5; 3],
+        std: [127.5; 3],
+        resize: weights::Framing::Stretch,
+        classes: 2,
+        labels: vec!["ants".into(), "bees".into()],
+        temperature: Some(1.5),
+        reject_below: Some(0.6),
+        provenance: BTreeMap::from([("licence".into(), "Apache-2.0".into())]),
+    }
+}
+
 /// Ants and bees, some of each, with a network that tells them apart.
 struct Insects {
     folder: TempDir,
@@ -206,21 +225,7 @@ impl Insects {
 
     /// Puts a last layer on the base that looks to which class's mean the hidden features are nearer.
     fn teach(&self, base: &Path) {
-        let description = Description {
-            arch: Backbone::MobileNetV3Small,
-            padding: Padding::Tensorflow,
-            folded_norms: true,
-            width: 224,
-            height: 224,
-            mean: [127.5; 3],
-            std: [127.5; 3],
-            resize: weights::Framing::Stretch,
-            classes: 2,
-            labels: vec!["ants".into(), "bees".into()],
-            temperature: Some(1.5),
-            reject_below: Some(0.6),
-            provenance: BTreeMap::from([("licence".into(), "Apache-2.0".into())]),
-        };
+        let description = description();
         let store = nn::VarStore::new(Device::Cpu);
         let net = Net::new(&store.root(), description.arch, description.padding, 2);
         weights::copy_into(&store, &net, description.arch, &weights::read(base).unwrap(), base).unwrap();
@@ -263,6 +268,7 @@ impl Insects {
             reject_below: None,
             licence: None,
             notes: None,
+            golden: vec![],
             accept_loss: false,
         }
     }
@@ -292,6 +298,26 @@ fn a_trained_network_becomes_a_model_that_the_daemon_takes() {
             assert!(text.contains(key), "{key} is missing in\n{text}");
         }
     }
+}
+
+#[test]
+fn golden_pictures_that_are_given_are_taken_and_verified() {
+    let Some(insects) = Insects::new() else { return };
+    let set = Dataset::load(&insects.reading, &description().input()).unwrap();
+    let picture = insects.reading.data.join(&set.samples[0].name);
+    let mut settings = Settings { golden: vec![picture], ..insects.settings(Numbers::ByteWeights) };
+    insects.export(&settings).unwrap();
+    let model = super::load(&settings.out.join("insects.toml")).unwrap();
+    let kept = model.manifest().golden[0].image.clone();
+    assert_eq!(model.manifest().golden.len(), 1);
+    // Again, now from where the first export put it.
+    let before = fs::read(&kept).unwrap();
+    settings.golden = vec![kept.clone()];
+    insects.export(&settings).unwrap();
+    assert_eq!(fs::read(&kept).unwrap(), before);
+    settings.golden = vec![insects.weights()];
+    let error = insects.export(&settings).unwrap_err();
+    assert!(matches!(&error, ExportError::Golden { .. }), "{error}");
 }
 
 #[test]

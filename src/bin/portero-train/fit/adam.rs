@@ -35,18 +35,25 @@ pub(crate) struct Adam {
     pub(crate) parameters: Vec<Parameter>,
     decay: Decay,
     weight_decay: f64,
+    /// The greatest norm of all gradients together.
+    clip: Option<f64>,
     /// Steps taken.
     pub(crate) steps: i32,
 }
 
 impl Adam {
     /// For tensors by name, with the factor of their learning rate.
-    pub(crate) fn new(tensors: Vec<(String, Tensor, f64)>, decay: Decay, weight_decay: f64) -> Self {
+    pub(crate) fn new(
+        tensors: Vec<(String, Tensor, f64)>,
+        decay: Decay,
+        weight_decay: f64,
+        clip: Option<f64>,
+    ) -> Self {
         let parameter = |(name, value, rate): (String, Tensor, f64)| {
             let zero = || value.detach().zeros_like();
             Parameter { name, mean: zero(), square: zero(), value, rate }
         };
-        Self { parameters: tensors.into_iter().map(parameter).collect(), decay, weight_decay, steps: 0 }
+        Self { parameters: tensors.into_iter().map(parameter).collect(), decay, weight_decay, clip, steps: 0 }
     }
 
     /// Clears the gradients, computes those of `loss`, and moves every parameter.
@@ -55,6 +62,7 @@ impl Adam {
             parameter.value.zero_grad();
         }
         loss.backward();
+        let shrink = self.clip.map_or(1.0, |most| (most / (self.gradient_norm() + 1e-6)).min(1.0));
         self.steps += 1;
         let correct1 = 1.0 - BETA1.powi(self.steps);
         let correct2 = 1.0 - BETA2.powi(self.steps);
@@ -63,6 +71,9 @@ impl Adam {
                 let mut gradient = parameter.value.grad();
                 if !gradient.defined() {
                     continue;
+                }
+                if shrink < 1.0 {
+                    gradient = &gradient * shrink;
                 }
                 let rate = rate * parameter.rate;
                 if self.weight_decay > 0.0 {
@@ -79,6 +90,12 @@ impl Adam {
                 let _ = parameter.value.g_sub_(&(&parameter.mean * (rate / correct1) / scale));
             }
         });
+    }
+
+    /// The norm of all gradients together.
+    fn gradient_norm(&self) -> f64 {
+        let gradients = self.parameters.iter().map(|p| p.value.grad()).filter(Tensor::defined);
+        gradients.map(|g| g.norm().double_value(&[]).powi(2)).sum::<f64>().sqrt()
     }
 
     /// The moments by name, for a checkpoint; they share their memory with the optimiser.
@@ -122,23 +139,32 @@ mod tests {
 
     #[test]
     fn twenty_steps_equal_those_of_libtorch() {
-        for (decay, weight_decay) in [(Decay::Adam, 0.0), (Decay::Adam, 0.1), (Decay::AdamW, 0.1)] {
+        let cases = [
+            (Decay::Adam, 0.0, None),
+            (Decay::Adam, 0.1, None),
+            (Decay::AdamW, 0.1, None),
+            (Decay::AdamW, 0.1, Some(0.3)),
+        ];
+        for (decay, weight_decay, clip) in cases {
             let theirs = fit(|vars| {
                 let mut optimiser = match decay {
                     Decay::Adam => nn::adam(BETA1, BETA2, weight_decay).build(vars, 0.01),
                     Decay::AdamW => nn::adamw(BETA1, BETA2, weight_decay).build(vars, 0.01),
                 }
                 .unwrap();
-                Box::new(move |loss| optimiser.backward_step(loss))
+                Box::new(move |loss| match clip {
+                    Some(most) => optimiser.backward_step_clip_norm(loss, most),
+                    None => optimiser.backward_step(loss),
+                })
             });
             let ours = fit(|vars| {
                 let tensors =
                     vars.variables().into_iter().map(|(name, tensor)| (name, tensor, 1.0)).collect();
-                let mut optimiser = Adam::new(tensors, decay, weight_decay);
+                let mut optimiser = Adam::new(tensors, decay, weight_decay, clip);
                 Box::new(move |loss| optimiser.step(loss, 0.01))
             });
             let apart: f64 = (ours - theirs).abs().max().try_into().unwrap();
-            assert!(apart < 1e-6, "{decay:?} with weight decay {weight_decay}: {apart}");
+            assert!(apart < 1e-6, "{decay:?} with weight decay {weight_decay}, clipped at {clip:?}: {apart}");
         }
     }
 }

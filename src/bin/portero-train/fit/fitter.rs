@@ -9,7 +9,7 @@ use super::adam::Adam;
 use super::average::Average;
 use super::checkpoint::{self, State};
 use super::run::LAST;
-use super::{BEST, Epoch, FitError, HISTORY, Plan, Progress, Run, score, write_json};
+use super::{BEST, Epoch, FitError, HISTORY, Keep, Plan, Progress, Run, score, write_json};
 use crate::data::{Balance, Batch, Dataset, Part, Supply, class_weights, mix};
 use crate::model::Model;
 
@@ -49,7 +49,7 @@ impl Fitter<'_> {
     pub(crate) fn fit(&self, resume: bool) -> Result<Ended, FitError> {
         let mut work = self.begin(resume)?;
         let plan = self.plan();
-        while work.state.epoch < plan.epochs as usize && !self.out_of_patience(&work.state) {
+        while work.state.epoch < plan.last_epoch() && !self.out_of_patience(&work.state) {
             if !self.epoch(&mut work)? {
                 self.save(&work)?;
                 return Ok(Ended::Interrupted);
@@ -73,7 +73,7 @@ impl Fitter<'_> {
         let fitted = vars.variables().into_iter().filter(|(_, tensor)| tensor.requires_grad());
         let fitted = fitted.map(|(name, tensor)| (self.model.rate(&name), name, tensor));
         let tensors = fitted.map(|(rate, name, tensor)| (name, tensor, rate)).collect();
-        let mut adam = Adam::new(tensors, plan.optimizer, plan.weight_decay);
+        let mut adam = Adam::new(tensors, plan.optimizer, plan.weight_decay, plan.clip);
         let mut average = plan.ema.map(|decay| Average::new(vars, decay));
         let state = if resume {
             checkpoint::load(&self.run.path(LAST), vars, &mut adam, average.as_mut())?
@@ -84,7 +84,7 @@ impl Fitter<'_> {
         let steps = self.chunks(&self.order(&train, 0)).len();
         let weights = (plan.balance == Balance::Weights)
             .then(|| Tensor::from_slice(&class_weights(&self.set.counts(Part::Train))));
-        let progress = Progress::new(plan.epochs as usize * steps, state.epoch * steps + state.step);
+        let progress = Progress::new(plan.last_epoch() * steps, state.epoch * steps + state.step);
         Ok(Work { adam, average, weights, train, val: self.set.part(Part::Val), steps, state, progress })
     }
 
@@ -211,7 +211,8 @@ impl Fitter<'_> {
             seconds: state.seconds,
             loading_seconds: state.loading_seconds,
         };
-        let better = state.best.is_none_or(|best| is_better(&entry, &state.history[best]));
+        let last = self.plan().keep == Keep::Last;
+        let better = last || state.best.is_none_or(|best| is_better(&entry, &state.history[best]));
         if better {
             state.best = Some(state.history.len());
             checkpoint::save_weights(&self.run.path(BEST), vars)?;
@@ -227,7 +228,7 @@ impl Fitter<'_> {
             val_loss,
             100.0 * val_accuracy,
             100.0 * val_balanced_accuracy,
-            if better { ", best so far" } else { "" },
+            if better && !last { ", best so far" } else { "" },
             entry.seconds,
             100.0 * entry.loading_seconds / entry.seconds
         );

@@ -21,7 +21,7 @@ pub(crate) use cache::Features;
 pub(crate) use checkpoint::load_weights;
 pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
-pub(crate) use plan::{Plan, share};
+pub(crate) use plan::{Keep, Plan, share};
 pub(crate) use progress::Progress;
 pub(crate) use run::{BEST, BatchNorm, HISTORY, Regime, Run};
 pub(crate) use scoring::{Scored, score};
