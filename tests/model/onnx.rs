@@ -138,10 +138,10 @@ fn the_shipped_model_is_bytes_from_end_to_end_and_runs_in_integers() {
     assert!(back >= quantised + convolutions, "{back} DequantizeLinear: values and weights");
     let operators = Model::load(&shipped()).unwrap().operators();
     for (name, times) in
-        [("Int8Dense", 43), ("Int8Depthwise", 11), ("Int8Average", 10), ("Int8Gate", 9), ("Int8Residual", 6)]
+        [("Int8Dense", 42), ("Int8Depthwise", 11), ("Int8Average", 10), ("Int8Gate", 9), ("Int8Residual", 6)]
     {
         assert_eq!(count(&operators, name), times, "{name} in {operators:?}");
     }
     let others: Vec<_> = operators.iter().filter(|o| !o.starts_with("Int8") && *o != "Source").collect();
-    assert!(others.len() <= 2, "left with tract: {others:?}");
+    assert_eq!(others, ["FloatDense", "FloatLeave", "IntoShape"], "only the logits themselves are floats");
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_core::ops::math::{Add, Div, Mul};
+use tract_onnx::tract_core::ops::math::{Add, Div, Max, Mul};
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 use tract_onnx::tract_hir::internal::*;
 
@@ -29,7 +29,20 @@ impl Pass<'_> {
             .or_else(|| self.average(node, scale, zero))
             .or_else(|| self.residual(node, scale, zero))
             .or_else(|| self.gate(node, scale, zero))
+            .or_else(|| self.rectified(node, scale, zero))
             .or_else(|| self.activation(source, scale, zero))
+    }
+
+    /// A convolution and its ReLU, when the bytes begin at zero: what a ReLU cuts off, they cannot hold anyway.
+    fn rectified(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
+        if zero != 0 || !is::<Max>(node) {
+            return None;
+        }
+        let [a, b] = node.inputs[..] else { return None };
+        let floor = |outlet| self.constant(outlet).and_then(|floor| slice::<f32>(&floor));
+        let (varying, floor) = floor(b).map(|b| (a, b)).or_else(|| floor(a).map(|a| (b, a)))?;
+        let conv = &self.old.nodes[varying.node];
+        if floor.iter().all(|f| *f == 0.0) { self.convolution(conv, scale, zero) } else { None }
     }
 
     fn convolution(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
