@@ -92,22 +92,24 @@ impl Window {
         if bordered == self.input {
             return run(input);
         }
-        let stride = bordered.stride();
         scratch::bytes(bordered.len(), |copy| {
-            let row = self.input.width * stride;
-            let left = self.before.1 * stride;
-            for (y, line) in copy.chunks_exact_mut(bordered.width * stride).enumerate() {
-                let from = y.checked_sub(self.before.0).filter(|y| *y < self.input.height);
-                match from {
-                    Some(from) => {
-                        line[..left].fill(zero);
-                        line[left..left + row].copy_from_slice(&input[from * row..][..row]);
-                        line[left + row..].fill(zero);
-                    }
-                    None => line.fill(zero),
-                }
-            }
+            self.lay(input, copy, bordered.stride(), zero);
             run(copy);
         });
+    }
+
+    /// Copies the input into its border of `zero`, `unit` elements for each pixel.
+    pub(super) fn lay<T: Copy>(&self, input: &[T], bordered: &mut [T], unit: usize, zero: T) {
+        let (row, left) = (self.input.width * unit, self.before.1 * unit);
+        for (y, line) in bordered.chunks_exact_mut(self.bordered().width * unit).enumerate() {
+            match y.checked_sub(self.before.0).filter(|y| *y < self.input.height) {
+                Some(from) => {
+                    line[..left].fill(zero);
+                    line[left..left + row].copy_from_slice(&input[from * row..][..row]);
+                    line[left + row..].fill(zero);
+                }
+                None => line.fill(zero),
+            }
+        }
     }
 }

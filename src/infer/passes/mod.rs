@@ -9,6 +9,7 @@
 mod floats;
 mod graph;
 mod op;
+mod operator;
 mod pattern;
 mod program;
 mod stored;
@@ -22,6 +23,7 @@ use tract_onnx::tract_hir::internal::*;
 
 pub(super) use floats::floats;
 use op::{Kernel, Quantised};
+use operator::{Operator, work};
 use pattern::Made;
 pub(super) use program::{Memory, Program};
 pub(super) use stored::Stored;
@@ -44,7 +46,7 @@ pub(super) fn quantised(model: TypedModel, stored: &Stored, isa: Isa) -> TractRe
     let mut new = pass.new;
     new.select_output_outlets(&outputs)?;
     new.compact()?;
-    let kernels = new.nodes.iter().filter(|n| n.op_is::<Quantised>()).count();
+    let kernels = new.nodes.iter().filter(|n| work::<Quantised>(n).is_some()).count();
     debug!("{kernels} of {} nodes are kernels for bytes ({})", new.nodes.len(), isa.name());
     Ok(new)
 }
@@ -133,7 +135,7 @@ impl Pass<'_> {
         zero: u8,
     ) -> TractResult<Bytes> {
         let plane = kernel.output();
-        let op = Quantised { kernel, batch, isa: self.isa };
+        let op = Operator(Quantised { kernel, batch, isa: self.isa });
         let outlet = self.new.wire_node(&node.name, op, inputs)?[0];
         Ok(Bytes { outlet, batch, plane, scale, zero })
     }
@@ -159,7 +161,7 @@ impl Pass<'_> {
         }
         let bytes = known.bytes.context("a tensor is read before it is made")?;
         let kernel = Kernel::Leave(bytes.plane, bytes.scale, bytes.zero);
-        let op = Quantised { kernel, batch: bytes.batch, isa: self.isa };
+        let op = Operator(Quantised { kernel, batch: bytes.batch, isa: self.isa });
         let name = format!("{}.floats", self.old.nodes[outlet.node].name);
         let floats = self.new.wire_node(name, op, &[bytes.outlet])?[0];
         self.tensors.insert(outlet, Known { floats: Some(floats), bytes: Some(bytes) });

@@ -1,13 +1,12 @@
-//! The operators that the pass puts into a graph: a kernel with what tract needs to run it.
+//! The kernels that the pass puts into a graph.
 //!
-//! Pictures travel between them as bytes of the shape `batch x height x width x stride`. An operator keeps its
-//! output's memory from one run to the next.
+//! Pictures travel between them as bytes of the shape `batch x height x width x stride`.
 
-use std::fmt;
 use std::sync::Arc;
 
 use tract_onnx::tract_hir::internal::*;
 
+use super::operator::Work;
 use crate::infer::kernels::{Average, Convolution, Gate, Isa, Plane, Residual, dequantise, quantise};
 
 /// A kernel in a graph.
@@ -91,14 +90,15 @@ impl Kernel {
     }
 }
 
-impl fmt::Debug for Quantised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plane { height, width, channels } = self.kernel.output();
-        write!(f, "{} to {}x{height}x{width}x{channels}", self.kernel.name(), self.batch)
+impl Work for Quantised {
+    fn name(&self) -> &'static str {
+        self.kernel.name()
     }
-}
 
-impl Quantised {
+    fn output(&self) -> Plane {
+        self.kernel.output()
+    }
+
     fn fact(&self) -> TypedFact {
         let plane = self.kernel.output();
         match self.kernel {
@@ -107,12 +107,10 @@ impl Quantised {
         }
     }
 
-    fn blank(&self) -> TractResult<Tensor> {
-        let fact = self.fact();
-        Tensor::zero_dt(fact.datum_type, fact.shape.as_concrete().context("a shape without symbols")?)
+    fn shape(&self, _: &[TValue]) -> TractResult<TVec<usize>> {
+        Ok(self.fact().shape.as_concrete().context("a shape without symbols")?.into())
     }
 
-    /// Runs the kernel on the batch.
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
         let mut output = output.try_as_plain_ram_mut()?;
         match &self.kernel {
@@ -136,62 +134,6 @@ impl Quantised {
                 kernel.run(self.isa, [bytes(0)?, bytes(1)?], output.as_slice_mut::<u8>()?);
             }
         }
-        Ok(())
-    }
-}
-
-impl Op for Quantised {
-    fn name(&self) -> StaticName {
-        self.kernel.name().into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![format!("{self:?}")])
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Quantised {
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let mut output = self.blank()?;
-        self.run(&inputs, &mut output)?;
-        Ok(tvec!(output.into_tvalue()))
-    }
-
-    op_out_of_plan!();
-
-    fn state(&self, _: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
-        Ok(Some(Box::new(Kept { output: Arc::new(self.blank()?) })))
-    }
-}
-
-impl TypedOp for Quantised {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(self.fact()))
-    }
-
-    as_op!();
-}
-
-/// The output of the run before, whose memory the next one takes if nobody reads it any more.
-#[derive(Debug, Clone)]
-struct Kept {
-    output: Arc<Tensor>,
-}
-
-impl OpState for Kept {
-    fn eval(&mut self, _: &EvalContext, op: &dyn Op, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let op = op.downcast_ref::<Quantised>().context("the state of another operator")?;
-        if Arc::get_mut(&mut self.output).is_none() {
-            self.output = Arc::new(op.blank()?);
-        }
-        let output = Arc::get_mut(&mut self.output).context("the output is read elsewhere")?;
-        op.run(&inputs, output)?;
-        Ok(tvec!(TValue::from_const(Arc::clone(&self.output))))
-    }
-
-    fn reset_lanes(&mut self, _: &[LaneId]) -> TractResult<()> {
         Ok(())
     }
 }

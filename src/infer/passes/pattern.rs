@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_core::ops::math::{Add, Div, Max, Mul};
-use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
+use tract_onnx::tract_core::ops::math::{Add, Max, Mul};
 use tract_onnx::tract_hir::internal::*;
 
 use super::graph::{self, is, slice};
 use super::op::{Kernel, Quantised};
+use super::operator::work;
 use super::{Bytes, Pass};
-use crate::infer::kernels::{Average, Convolution, Gate, Plane, Requant, Residual, Table, byte};
+use crate::infer::kernels::{Average, Convolution, Gate, Requant, Residual, Table, byte};
 
 /// A kernel that makes a tensor, and what it reads.
 pub(super) struct Made {
@@ -46,17 +45,12 @@ impl Pass<'_> {
     }
 
     fn convolution(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
-        let conv = node.op_as::<Conv>()?;
-        let spec = &conv.pool_spec;
-        let plain = conv.q_params.is_none()
-            && conv.kernel_fmt == KernelFormat::OIHW
-            && spec.data_format == DataFormat::NCHW
-            && spec.dilations().iter().all(|d| *d == 1);
-        let input = self.bytes(node.inputs[0]).filter(|_| plain)?;
+        let conv = graph::convolution(node)?;
+        let input = self.bytes(node.inputs[0])?;
         let floats = self.constant(node.inputs[1])?;
         let weights = self.stored.weights(&self.old.nodes[node.inputs[1].node].name, &floats)?;
         let (_, output) = self.extent(OutletId::new(node.id, 0))?;
-        let window = graph::window(spec, input.plane, output)?;
+        let window = graph::window(&conv.pool_spec, input.plane, output)?;
         let bias = self.constant(node.inputs[2]).and_then(|bias| slice::<f32>(&bias))?;
         let requant = requant(input.scale, &weights.scale, &bias, scale, zero)?;
         let pack = if conv.group == 1 {
@@ -73,25 +67,10 @@ impl Pass<'_> {
 
     /// The sum over height and width, divided by their product.
     fn average(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
-        let (sum, factor) = [(0, 1), (1, 0)].into_iter().find_map(|(sum, count)| {
-            let count = self.constant(*node.inputs.get(count)?).and_then(|count| slice::<f32>(&count))?;
-            let [count] = count[..] else { return None };
-            let factor = if is::<Mul>(node) {
-                count
-            } else if is::<Div>(node) && sum == 0 {
-                1.0 / count
-            } else {
-                return None;
-            };
-            Some((&self.old.nodes[node.inputs[sum].node], factor))
-        })?;
-        let reduce = sum.op_as::<Reduce>()?;
-        let input = self.bytes(sum.inputs[0])?;
-        let whole = reduce.reducer == Reducer::Sum && reduce.axes[..] == [2, 3];
+        let (summed, factor) = graph::scaled_sum(self.old, node)?;
+        let input = self.bytes(summed)?;
         let kept = self.extent(OutletId::new(node.id, 0)).is_some();
-        // The kernel divides by the number of pixels itself.
-        let pixels = input.plane.pixels() as f32;
-        if !(whole && kept) || (factor * pixels - 1.0).abs() > 1e-4 {
+        if !kept || !graph::averages(factor, input.plane) {
             return None;
         }
         let op = Average { scale: input.scale / scale, zeros: [input.zero, zero] };
@@ -117,12 +96,8 @@ impl Pass<'_> {
 
     /// A picture times one factor per channel, either way round.
     fn gate(&self, node: &TypedNode, scale: f32, zero: u8) -> Option<Made> {
-        let [a, b] = self.two(node).filter(|_| is::<Mul>(node))?;
-        let one = |of: Plane| Plane { height: 1, width: 1, ..of };
-        let (picture, factors) = if b.plane == one(a.plane) { (a, b) } else { (b, a) };
-        if factors.plane != one(picture.plane) {
-            return None;
-        }
+        let two = self.two(node).filter(|_| is::<Mul>(node))?;
+        let [picture, factors] = graph::gated(two, |bytes| bytes.plane)?;
         let op =
             Gate { scale: picture.scale * factors.scale / scale, zeros: [picture.zero, factors.zero, zero] };
         let kernel = Kernel::Gate(op, picture.plane);
@@ -146,7 +121,7 @@ impl Pass<'_> {
         let once = |outlet: OutletId| self.old.outlet_successors(outlet).len() == 1;
         let quantised = self.old.nodes[at.node].inputs[0];
         let made = &self.new.nodes[input.outlet.node];
-        let op = made.op_as::<Quantised>().filter(|_| once(at) && once(quantised) && !chain.is_empty())?;
+        let op = work::<Quantised>(made).filter(|_| once(at) && once(quantised) && !chain.is_empty())?;
         let table = || self.table(input, &chain, scale, zero);
         let Kernel::Convolution(op_before) = &op.kernel else { return None };
         let kernel = Kernel::Convolution(Arc::new(Convolution::clone(op_before).with_table(table()?)));

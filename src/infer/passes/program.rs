@@ -13,6 +13,7 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
 use super::op::{Kernel, Quantised};
+use super::operator::work;
 use crate::infer::kernels::{Aligned, Isa, Plane, dequantise, quantise};
 
 /// What input and output of a kernel may take together, in bytes, if it is to run over a whole batch: then eight
@@ -68,7 +69,7 @@ impl Program {
             let outlet = OutletId::new(id, 0);
             if node.op_is::<TypedSource>() {
                 values.insert(outlet, None);
-            } else if let Some(op) = node.op_as::<Quantised>() {
+            } else if let Some(op) = work::<Quantised>(node) {
                 isa = Some(op.isa).filter(|_| op.batch == 1);
                 let value =
                     |slot: usize| node.inputs.get(slot).and_then(|i| values.get(i).copied().flatten());

@@ -1,32 +1,14 @@
 //! A convolution that mixes all channels, of any window; 1x1 is the one that counts.
 
-use std::sync::Arc;
-
-use super::ramp::{Loaded, Ramp};
+use super::convolution::{Layer, Source};
+use super::ramp::Loaded;
 use super::vector::Vector;
-use super::{LANES, Lanes, Simd, Work, len, stride};
+use super::{LANES, Lanes, Simd, Work, stride};
 use crate::infer::kernels::{Plane, Window, scratch};
 
-/// How the input lies in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Height, width, channel, each pixel padded to [`stride`].
-    Pixels,
-    /// Channel, height, width, without padding.
-    Planes,
-}
-
-/// A convolution with packed weights. Clones share them.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Dense {
-    window: Window,
-    source: Source,
-    ramp: Ramp,
-    packed: Arc<Packed>,
-}
-
+/// Weights in the order in which they are used.
 #[derive(Debug, PartialEq)]
-struct Packed {
+pub(super) struct Packed {
     /// One for each output, and zeros to a whole number of registers.
     bias: Vec<Lanes>,
     /// `[block of outputs][input][outputs of the block]`, see [`blocks`]. The inputs are in the order of `offsets`.
@@ -55,11 +37,9 @@ fn blocks(registers: usize) -> impl Iterator<Item = (usize, usize)> {
     })
 }
 
-impl Dense {
-    /// `weights` are `[output][input channel][row][column]`, `bias` one for each output. `None` when the lengths do
-    /// not fit.
-    #[must_use]
-    pub(crate) fn new(window: Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
+impl Packed {
+    /// `None` when the lengths do not fit.
+    pub(super) fn new(window: &Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
         let taps = window.size.0 * window.size.1;
         let depth = taps * inputs;
@@ -91,101 +71,59 @@ impl Dense {
             })
         });
         let bias = Lanes::pack(bias.iter().copied());
-        let packed = Arc::new(Packed { bias, weights: Lanes::pack(packed), offsets });
-        Some(Self { window, source, ramp: Ramp::NONE, packed })
+        Some(Self { bias, weights: Lanes::pack(packed), offsets })
     }
 
-    /// The same with an activation behind it.
-    #[must_use]
-    pub(crate) fn with_ramp(self, ramp: Ramp) -> Self {
-        Self { ramp, ..self }
-    }
-
-    /// The activation behind it.
-    #[must_use]
-    pub(crate) fn ramp(&self) -> Ramp {
-        self.ramp
-    }
-
-    /// How the input lies in memory.
-    #[must_use]
-    pub(crate) fn source(&self) -> Source {
-        self.source
-    }
-
-    /// Where the window lies.
-    #[must_use]
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
-    }
-
-    /// Runs it on one picture, or on several that lie end to end.
-    ///
-    /// # Panics
-    /// If input and output do not hold the same number of whole pictures.
-    pub(crate) fn run(&self, simd: Simd, input: &[f32], output: &mut [f32]) {
-        let (input_len, output_len) = (self.input_len(), len(&self.window.output));
-        let pictures = input.len() / input_len;
-        assert_eq!((input.len(), output.len()), (pictures * input_len, pictures * output_len));
-        let Window { input: plane, size, step, .. } = self.window;
-        let bordered = self.window.bordered();
-        if size == (1, 1) && step == (1, 1) && bordered == plane && self.source == Source::Pixels {
-            // Neighbouring windows lie end to end, also from one picture to the next.
-            let (width, steps) = (pictures * plane.pixels(), [0, stride(plane.channels)]);
-            return simd.run(Tiles { op: self, input, output, width, steps });
-        }
-        let unit = match self.source {
-            Source::Pixels => stride(plane.channels),
-            Source::Planes => 1,
-        };
-        let (width, steps) = (self.window.output.width, [step.0 * bordered.width * unit, step.1 * unit]);
-        for (input, output) in input.chunks_exact(input_len).zip(output.chunks_exact_mut(output_len)) {
-            self.with_border(input, bordered, |input| {
-                simd.run(Tiles { op: self, input, output, width, steps });
-            });
-        }
-    }
-
-    fn input_len(&self) -> usize {
-        match self.source {
-            Source::Pixels => len(&self.window.input),
-            Source::Planes => self.window.input.pixels() * self.window.input.channels,
-        }
-    }
-
-    /// Calls `run` with the input in its border of zeros: a copy, unless there is no border.
-    fn with_border(&self, input: &[f32], bordered: Plane, run: impl FnOnce(&[f32])) {
-        let Window { input: plane, before, .. } = self.window;
-        if bordered == plane {
-            return run(input);
-        }
-        let (pictures, unit) = match self.source {
-            Source::Pixels => (1, stride(plane.channels)),
-            Source::Planes => (plane.channels, 1),
-        };
-        scratch::floats(pictures * bordered.pixels() * unit, |copy| {
-            let (row, left) = (plane.width * unit, before.1 * unit);
-            let from = input.chunks_exact(plane.height * row);
-            for (from, to) in from.zip(copy.chunks_exact_mut(bordered.pixels() * unit)) {
-                for (y, line) in to.chunks_exact_mut(bordered.width * unit).enumerate() {
-                    match y.checked_sub(before.0).filter(|y| *y < plane.height) {
-                        Some(y) => {
-                            line[..left].fill(0.0);
-                            line[left..left + row].copy_from_slice(&from[y * row..][..row]);
-                            line[left + row..].fill(0.0);
-                        }
-                        None => line.fill(0.0),
-                    }
-                }
-            }
-            run(copy);
+    /// Runs it on one picture.
+    pub(super) fn run(&self, layer: &Layer, simd: Simd, input: &[f32], output: &mut [f32]) {
+        let Window { input: plane, output: to, step, .. } = layer.window;
+        let (bordered, unit) = (layer.window.bordered(), unit(layer.source, &plane));
+        let steps = [step.0 * bordered.width * unit, step.1 * unit];
+        with_border(layer, input, bordered, |input| {
+            simd.run(Tiles { op: self, layer, input, output, width: to.width, steps });
         });
     }
+
+    /// Runs it on pictures of pixels that lie end to end, where each output is made of the pixel at its place.
+    pub(super) fn run_points(&self, layer: &Layer, simd: Simd, input: &[f32], output: &mut [f32]) {
+        let stride = stride(layer.window.input.channels);
+        let (width, steps) = (input.len() / stride, [0, stride]);
+        simd.run(Tiles { op: self, layer, input, output, width, steps });
+    }
+}
+
+/// Floats from one pixel to the next, of the input.
+fn unit(source: Source, plane: &Plane) -> usize {
+    match source {
+        Source::Pixels => stride(plane.channels),
+        Source::Planes => 1,
+    }
+}
+
+/// Calls `run` with the input in its border of zeros: a copy, unless there is no border.
+fn with_border(layer: &Layer, input: &[f32], bordered: Plane, run: impl FnOnce(&[f32])) {
+    let (window, plane) = (&layer.window, layer.window.input);
+    if bordered == plane {
+        return run(input);
+    }
+    let unit = unit(layer.source, &plane);
+    let pictures = match layer.source {
+        Source::Pixels => 1,
+        Source::Planes => plane.channels,
+    };
+    scratch::floats(pictures * bordered.pixels() * unit, |copy| {
+        let from = input.chunks_exact(plane.pixels() * unit);
+        for (from, to) in from.zip(copy.chunks_exact_mut(bordered.pixels() * unit)) {
+            window.lay(from, to, unit, 0.0);
+        }
+        run(copy);
+    });
 }
 
 /// A convolution of one bordered input: pixel `i` of the output lies over `i / width * steps[0] + i % width * steps[1]`.
 struct Tiles<'a> {
-    op: &'a Dense,
+    op: &'a Packed,
+    layer: &'a Layer,
     input: &'a [f32],
     output: &'a mut [f32],
     width: usize,
@@ -195,13 +133,13 @@ struct Tiles<'a> {
 impl Work for Tiles<'_> {
     #[inline(always)]
     fn run<V: Vector>(mut self, v: V) {
-        let stride = stride(self.op.window.output.channels);
+        let stride = stride(self.layer.window.output.channels);
         let pixels = self.output.len() / stride;
-        let reach = self.op.packed.offsets.iter().max().copied().unwrap_or(0);
+        let reach = self.op.offsets.iter().max().copied().unwrap_or(0);
         // The last row's last window is the farthest of all: what it reads bounds every read below.
         let rows = pixels.div_ceil(self.width);
         assert!((rows - 1) * self.steps[0] + (self.width - 1) * self.steps[1] + reach < self.input.len());
-        let ramp = self.op.ramp.load(v);
+        let ramp = self.layer.ramp.load(v);
         let mut at = 0;
         while at < pixels {
             let end = pixels.min(at + STRIP);
@@ -234,8 +172,8 @@ impl Tiles<'_> {
     /// `R` registers of outputs, in tiles of up to `T` pixels.
     #[inline(always)]
     fn block<V: Vector, const R: usize, const T: usize>(&mut self, v: V, ramp: &Loaded<V>, block: &Block) {
-        let depth = self.op.packed.offsets.len();
-        let weights = &self.op.packed.weights[block.start * depth..][..R * depth];
+        let depth = self.op.offsets.len();
+        let weights = &self.op.weights[block.start * depth..][..R * depth];
         let weights = weights.as_chunks::<R>().0;
         let mut at = block.at;
         while at < block.end {
@@ -287,7 +225,7 @@ impl Tiles<'_> {
     ) {
         let corners = self.corners::<P>(at);
         let mut sums = [self.bias::<V, R>(v, block); P];
-        for (weights, offset) in weights.iter().zip(&self.op.packed.offsets) {
+        for (weights, offset) in weights.iter().zip(&self.op.offsets) {
             let mut w = [v.splat(0.0); R];
             for r in 0..R {
                 w[r] = v.load(&weights[r].0);
@@ -320,7 +258,7 @@ impl Tiles<'_> {
         let mut sums = [[v.splat(0.0); R]; PARTS];
         sums[0] = self.bias::<V, R>(v, block);
         let weights = weights.chunks(PARTS);
-        for (weights, offsets) in weights.zip(self.op.packed.offsets.chunks(PARTS)) {
+        for (weights, offsets) in weights.zip(self.op.offsets.chunks(PARTS)) {
             for ((weights, offset), sums) in weights.iter().zip(offsets).zip(&mut sums) {
                 // SAFETY: as in `tile`.
                 let x = v.splat(unsafe { *self.input.get_unchecked(corner + offset) });
@@ -339,7 +277,7 @@ impl Tiles<'_> {
 
     #[inline(always)]
     fn bias<V: Vector, const R: usize>(&self, v: V, block: &Block) -> [V::Register; R] {
-        let bias = &self.op.packed.bias[block.start..][..R];
+        let bias = &self.op.bias[block.start..][..R];
         let mut registers = [v.splat(0.0); R];
         for r in 0..R {
             registers[r] = v.load(&bias[r].0);

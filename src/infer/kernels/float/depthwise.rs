@@ -2,23 +2,16 @@
 //! that hang over the edge leave out what lies beyond it.
 
 use std::ops::Range;
-use std::sync::Arc;
 
-use super::ramp::{Loaded, Ramp};
+use super::convolution::Layer;
+use super::ramp::Loaded;
 use super::vector::Vector;
-use super::{LANES, Lanes, Simd, Work, len, stride};
+use super::{LANES, Lanes, Simd, Work, stride};
 use crate::infer::kernels::Window;
 
-/// A depthwise convolution with packed weights, as many channels out as in. Clones share the weights.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Depthwise {
-    window: Window,
-    ramp: Ramp,
-    packed: Arc<Packed>,
-}
-
+/// Weights in the order in which they are used.
 #[derive(Debug, PartialEq)]
-struct Packed {
+pub(super) struct Packed {
     /// One for each channel, and zeros to a whole number of registers.
     bias: Vec<Lanes>,
     /// `[block of up to four registers of channels][tap][channel]`.
@@ -28,10 +21,9 @@ struct Packed {
 /// Registers of channels that go together.
 const BLOCK: usize = 4;
 
-impl Depthwise {
-    /// `weights` are `[channel][row][column]`, `bias` one for each channel. `None` when the lengths do not fit.
-    #[must_use]
-    pub(crate) fn new(window: Window, weights: &[f32], bias: &[f32]) -> Option<Self> {
+impl Packed {
+    /// `None` when the lengths do not fit, or a window sees nothing.
+    pub(super) fn new(window: &Window, weights: &[f32], bias: &[f32]) -> Option<Self> {
         let channels = window.input.channels;
         let taps = window.size.0 * window.size.1;
         let fits = window.output.channels == channels && bias.len() == channels && channels > 0;
@@ -51,39 +43,12 @@ impl Depthwise {
             let end = padded.min(start + BLOCK * LANES);
             (0..taps).flat_map(move |tap| (start..end).map(move |channel| weight(channel, tap)))
         });
-        let packed = Packed { weights: Lanes::pack(packed), bias: Lanes::pack(bias.iter().copied()) };
-        Some(Self { window, ramp: Ramp::NONE, packed: Arc::new(packed) })
+        Some(Self { weights: Lanes::pack(packed), bias: Lanes::pack(bias.iter().copied()) })
     }
 
-    /// The same with an activation behind it.
-    #[must_use]
-    pub(crate) fn with_ramp(self, ramp: Ramp) -> Self {
-        Self { ramp, ..self }
-    }
-
-    /// The activation behind it.
-    #[must_use]
-    pub(crate) fn ramp(&self) -> Ramp {
-        self.ramp
-    }
-
-    /// Where the window lies.
-    #[must_use]
-    pub(crate) fn window(&self) -> &Window {
-        &self.window
-    }
-
-    /// Runs it on one picture, or on several that lie end to end.
-    ///
-    /// # Panics
-    /// If input and output do not hold the same number of whole pictures.
-    pub(crate) fn run(&self, simd: Simd, input: &[f32], output: &mut [f32]) {
-        let (input_len, output_len) = (len(&self.window.input), len(&self.window.output));
-        let pictures = input.len() / input_len;
-        assert_eq!((input.len(), output.len()), (pictures * input_len, pictures * output_len));
-        for (input, output) in input.chunks_exact(input_len).zip(output.chunks_exact_mut(output_len)) {
-            simd.run(Rows { op: self, input, output });
-        }
+    /// Runs it on one picture.
+    pub(super) fn run(&self, layer: &Layer, simd: Simd, input: &[f32], output: &mut [f32]) {
+        simd.run(Rows { op: self, layer, input, output });
     }
 }
 
@@ -97,7 +62,8 @@ fn within(at: usize, step: usize, size: usize, before: usize, side: usize) -> Ra
 
 /// One picture.
 struct Rows<'a> {
-    op: &'a Depthwise,
+    op: &'a Packed,
+    layer: &'a Layer,
     input: &'a [f32],
     output: &'a mut [f32],
 }
@@ -105,8 +71,8 @@ struct Rows<'a> {
 impl Work for Rows<'_> {
     #[inline(always)]
     fn run<V: Vector>(mut self, v: V) {
-        let Window { input, output, size, step, before } = self.op.window;
-        let ramp = self.op.ramp.load(v);
+        let Window { input, output, size, step, before } = self.layer.window;
+        let ramp = self.layer.ramp.load(v);
         let registers = stride(input.channels) / LANES;
         // Windows that do not hang over an edge go together.
         let inner = before.1.div_ceil(step.1)..match (input.width + before.1).checked_sub(size.1) {
@@ -170,13 +136,13 @@ impl Rows<'_> {
     /// `P` pixels of `R` registers of channels, all with the same taps.
     #[inline(always)]
     fn pixels<V: Vector, const R: usize, const P: usize>(&mut self, v: V, ramp: &Loaded<V>, place: &Place) {
-        let Window { input: plane, output, size, step, before } = self.op.window;
+        let Window { input: plane, output, size, step, before } = self.layer.window;
         let stride = stride(plane.channels);
         let across = step.1 * stride;
         let taps = size.0 * size.1;
-        let weights = &self.op.packed.weights[place.start * taps..][..R * taps];
+        let weights = &self.op.weights[place.start * taps..][..R * taps];
         let weights = weights.as_chunks::<R>().0;
-        let bias = &self.op.packed.bias[place.start..][..R];
+        let bias = &self.op.bias[place.start..][..R];
         let mut sums = [[v.splat(0.0); R]; P];
         for sums in &mut sums {
             for r in 0..R {

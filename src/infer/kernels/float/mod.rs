@@ -11,6 +11,7 @@
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "calls instructions whose presence the type proves")]
 mod avx2;
+mod convolution;
 #[expect(unsafe_code, reason = "reads inputs by offset; each block says why it stays in bounds")]
 mod dense;
 #[expect(unsafe_code, reason = "reads inputs by offset; each block says why it stays in bounds")]
@@ -21,8 +22,7 @@ mod ramp;
 mod tests;
 mod vector;
 
-pub(crate) use dense::{Dense, Source};
-pub(crate) use depthwise::Depthwise;
+pub(crate) use convolution::{Convolution, Source};
 pub(crate) use mixing::{add, average, from_planes, gate, to_planes};
 pub(crate) use ramp::Ramp;
 

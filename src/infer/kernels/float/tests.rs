@@ -121,7 +121,7 @@ proptest! {
         let source = if planes { Source::Planes } else { Source::Pixels };
         let each = if planes { plane.pixels() * plane.channels } else { len(&plane) };
         let input = noise(seed + 2, 2 * each);
-        let op = Dense::new(window, source, &weights, &bias).unwrap().with_ramp(ramp);
+        let op = Convolution::dense(window, source, &weights, &bias).unwrap().with_ramp(ramp);
         check(out, |simd, output| op.run(simd, &input, output), |picture, o, y, x| {
             let at = |c: usize, row: usize, column: usize| {
                 let pixel = row * plane.width + column;
@@ -140,7 +140,7 @@ proptest! {
         let taps = size.0 * size.1;
         let (weights, bias) = (noise(seed, taps * out.channels), noise(seed + 1, out.channels));
         let input = noise(seed + 2, 2 * len(&plane));
-        let op = Depthwise::new(window, &weights, &bias).unwrap().with_ramp(ramp);
+        let op = Convolution::depthwise(window, &weights, &bias).unwrap().with_ramp(ramp);
         check(out, |simd, output| op.run(simd, &input, output), |picture, o, y, x| {
             let at = |c: usize, row: usize, column: usize| {
                 input[picture * len(&plane) + (row * plane.width + column) * stride(plane.channels) + c]
@@ -220,9 +220,9 @@ fn ramps_are_built_from_their_parts() {
 fn what_does_not_fit_is_refused() {
     let plane = Plane { height: 4, width: 4, channels: 8 };
     let window = Window { input: plane, output: plane, size: (1, 1), step: (1, 1), before: (0, 0) };
-    assert!(Dense::new(window, Source::Pixels, &[1.0; 63], &[0.0; 8]).is_none());
-    assert!(Dense::new(window, Source::Pixels, &[1.0; 64], &[0.0; 7]).is_none());
-    assert!(Depthwise::new(window, &[1.0; 7], &[0.0; 8]).is_none());
+    assert!(Convolution::dense(window, Source::Pixels, &[1.0; 63], &[0.0; 8]).is_none());
+    assert!(Convolution::dense(window, Source::Pixels, &[1.0; 64], &[0.0; 7]).is_none());
+    assert!(Convolution::depthwise(window, &[1.0; 7], &[0.0; 8]).is_none());
     let beyond = Window { before: (1, 1), ..window };
-    assert!(Depthwise::new(beyond, &[1.0; 8], &[0.0; 8]).is_none(), "a window that sees nothing");
+    assert!(Convolution::depthwise(beyond, &[1.0; 8], &[0.0; 8]).is_none(), "a window that sees nothing");
 }

@@ -17,6 +17,7 @@ use tract_onnx::tract_hir::internal::*;
 use op::{Kernel, Pixelwise};
 use pattern::Made;
 
+use super::operator::{Operator, work};
 use crate::infer::kernels::Plane;
 use crate::infer::kernels::float::Simd;
 
@@ -35,7 +36,7 @@ pub(in crate::infer) fn floats(model: TypedModel, simd: Simd) -> TractResult<Typ
     new.select_output_outlets(&outputs)?;
     new.compact()?;
     let convolutions =
-        new.nodes.iter().filter_map(|n| n.op_as::<Pixelwise>()).filter(|op| op.kernel.convolves()).count();
+        new.nodes.iter().filter_map(|n| work::<Pixelwise>(n)).filter(|op| op.kernel.convolves()).count();
     if convolutions == 0 {
         return Ok(model);
     }
@@ -80,7 +81,7 @@ impl Walk<'_> {
 
     fn wire(&mut self, name: &str, kernel: Kernel, batch: TDim, inputs: &[OutletId]) -> TractResult<Pixels> {
         let plane = kernel.output();
-        let op = Pixelwise { kernel, batch: batch.clone(), simd: self.simd };
+        let op = Operator(Pixelwise { kernel, batch: batch.clone(), simd: self.simd });
         let outlet = self.new.wire_node(name, op, inputs)?[0];
         Ok(Pixels { outlet, batch, plane })
     }
@@ -121,8 +122,8 @@ impl Walk<'_> {
             return Ok(planes);
         }
         let pixels = known.pixels.context("a tensor is read before it is made")?;
-        let op =
-            Pixelwise { kernel: Kernel::Leave(pixels.plane), batch: pixels.batch.clone(), simd: self.simd };
+        let kernel = Kernel::Leave(pixels.plane);
+        let op = Operator(Pixelwise { kernel, batch: pixels.batch.clone(), simd: self.simd });
         let name = format!("{}.planes", self.old.nodes[outlet.node].name);
         let planes = self.new.wire_node(name, op, &[pixels.outlet])?[0];
         self.tensors.insert(outlet, Known { planes: Some(planes), pixels: Some(pixels) });

@@ -1,16 +1,16 @@
 //! What the pass recognises.
 
-use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
-use tract_onnx::tract_core::ops::math::{Add, Div, Mul};
-use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
+use tract_onnx::tract_core::ops::cnn::Conv;
+use tract_onnx::tract_core::ops::math::{Add, Mul};
 use tract_onnx::tract_hir::internal::*;
 
 use super::curve::Curve;
 use super::op::{Kernel, Pixelwise};
 use super::{Pixels, Walk};
-use crate::infer::kernels::float::{Dense, Depthwise, Ramp, Source};
-use crate::infer::kernels::{Plane, Window};
-use crate::infer::passes::graph::{constant, is, slice, window};
+use crate::infer::kernels::Window;
+use crate::infer::kernels::float::{Convolution, Ramp, Source};
+use crate::infer::passes::graph::{averages, constant, convolution, gated, is, scaled_sum, slice, window};
+use crate::infer::passes::operator::work;
 
 /// A kernel that makes a tensor, and what it reads.
 pub(super) struct Made {
@@ -38,16 +38,16 @@ impl Walk<'_> {
         }
         let (depthwise, channels) = (conv.group == window.input.channels, window.input.channels);
         let made = if depthwise && channels > 1 {
-            Depthwise::new(window, &weights, &bias).map(|op| (Kernel::Depthwise(op), Source::Pixels))
+            Convolution::depthwise(window, &weights, &bias).map(|op| (op, Source::Pixels))
         } else if conv.group == 1 {
             // Planes are read as they are where nothing has made pixels of them yet.
             let known = self.known(node.inputs[0]).is_some();
             let source = if known { Source::Pixels } else { Source::Planes };
-            Dense::new(window, source, &weights, &bias).map(|op| (Kernel::Dense(op), source))
+            Convolution::dense(window, source, &weights, &bias).map(|op| (op, source))
         } else {
             None
         };
-        let Some((kernel, source)) = made else { return Ok(None) };
+        let Some((op, source)) = made else { return Ok(None) };
         let input = match source {
             Source::Planes => self.planes(node.inputs[0])?,
             Source::Pixels => match self.pixels(node.inputs[0])? {
@@ -55,44 +55,23 @@ impl Walk<'_> {
                 None => return Ok(None),
             },
         };
-        Ok(Some(Made { kernel, inputs: tvec!(input), batch }))
+        Ok(Some(Made { kernel: Kernel::Convolution(op), inputs: tvec!(input), batch }))
     }
 
     /// Where the window of a convolution of floats lies, if its form is one that the kernels know.
     fn window<'n>(&self, node: &'n TypedNode) -> Option<(TDim, Window, &'n Conv)> {
-        let conv = node.op_as::<Conv>()?;
-        let spec = &conv.pool_spec;
-        let plain = conv.q_params.is_none()
-            && conv.kernel_fmt == KernelFormat::OIHW
-            && spec.data_format == DataFormat::NCHW
-            && spec.dilations().iter().all(|d| *d == 1);
-        let (batch, input) = self.extent(node.inputs[0]).filter(|_| plain)?;
+        let conv = convolution(node)?;
+        let (batch, input) = self.extent(node.inputs[0])?;
         let (_, output) = self.extent(OutletId::new(node.id, 0))?;
-        Some((batch, window(spec, input, output)?, conv))
+        Some((batch, window(&conv.pool_spec, input, output)?, conv))
     }
 
     /// The sum over height and width, divided by their product.
     fn average(&self, node: &TypedNode) -> Option<Made> {
-        let (sum, factor) = [(0, 1), (1, 0)].into_iter().find_map(|(sum, count)| {
-            let count =
-                constant(self.old, *node.inputs.get(count)?).and_then(|count| slice::<f32>(&count))?;
-            let [count] = count[..] else { return None };
-            let factor = if is::<Mul>(node) {
-                count
-            } else if is::<Div>(node) && sum == 0 {
-                1.0 / count
-            } else {
-                return None;
-            };
-            Some((&self.old.nodes[node.inputs[sum].node], factor))
-        })?;
-        let reduce = sum.op_as::<Reduce>()?;
-        let input = self.known(sum.inputs[0])?;
-        let whole = reduce.reducer == Reducer::Sum && reduce.axes[..] == [2, 3];
+        let (summed, factor) = scaled_sum(self.old, node)?;
+        let input = self.known(summed)?;
         let kept = self.extent(OutletId::new(node.id, 0)).is_some();
-        // The kernel divides by the number of pixels itself.
-        let pixels = input.plane.pixels() as f32;
-        if !(whole && kept) || (factor * pixels - 1.0).abs() > 1e-4 {
+        if !kept || !averages(factor, input.plane) {
             return None;
         }
         let kernel = Kernel::Average(input.plane);
@@ -114,10 +93,8 @@ impl Walk<'_> {
         if is::<Add>(node) {
             return (a.plane == b.plane).then(|| made(Kernel::Add(Ramp::NONE, a.plane), a, b));
         }
-        let one = |of: Plane| Plane { height: 1, width: 1, ..of };
-        let (picture, factors) = if b.plane == one(a.plane) { (a, b) } else { (b, a) };
-        let fits = is::<Mul>(node) && factors.plane == one(picture.plane);
-        fits.then(|| made(Kernel::Gate(Ramp::NONE, picture.plane), picture, factors))
+        let [picture, factors] = gated([a, b], |pixels| pixels.plane).filter(|_| is::<Mul>(node))?;
+        Some(made(Kernel::Gate(Ramp::NONE, picture.plane), picture, factors))
     }
 
     /// An activation behind a kernel whose output nobody else reads: the kernel once more, with the activation.
@@ -127,7 +104,7 @@ impl Walk<'_> {
         let base =
             self.known(curve.base).filter(|_| curve.base != outlet && curve.alone(self.old, outlet))?;
         let made = &self.new.nodes[base.outlet.node];
-        let kernel = &made.op_as::<Pixelwise>()?.kernel;
+        let kernel = &work::<Pixelwise>(made)?.kernel;
         let bare = kernel.ramp() == Some(Ramp::NONE);
         bare.then(|| Made {
             kernel: kernel.with_ramp(curve.ramp),
