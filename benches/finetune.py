@@ -7,40 +7,18 @@ waited for data. Needs Debian's python3-torch and python3-torchvision.
 """
 
 import argparse
-import json
 import pathlib
-import struct
+import sys
 import time
 
-import numpy
 import torch
 import torchvision
 from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-
-def load(path):
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        body = file.read()
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        array = numpy.frombuffer(body[begin:end], "<f4").reshape(entry["shape"])
-        tensors[name] = torch.from_numpy(array.copy())
-    return tensors
-
-
-def pad_as_tensorflow(network):
-    """Replaces the padding of every strided convolution by an explicit one, for even sizes."""
-    for module in list(network.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d) and child.stride[0] == 2:
-                before, after = {3: (0, 1), 5: (1, 2)}[child.kernel_size[0]]
-                child.padding = (0, 0)
-                setattr(module, name, nn.Sequential(nn.ZeroPad2d((before, after, before, after)), child))
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "tests/trainer"))
+from torchvision_logits import load, pad_as_tensorflow  # noqa: E402
 
 
 class Pictures(torch.utils.data.Dataset):

@@ -77,4 +77,5 @@ def main():
     save(f"{folder}/logits.safetensors", {"logits": logits})
 
 
-main()
+if __name__ == "__main__":
+    main()
