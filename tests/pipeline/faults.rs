@@ -57,8 +57,12 @@ fn a_broker_frozen_killed_and_restarted_costs_no_alert() {
         site.database().exists() && site.events().len() >= 200
     });
     let before = ids(&early);
+    broker.kill();
+    // Held still until the new witness is there: a broker passes on what it gets to those who listen by then.
+    daemon.signal(Signal::STOP);
     broker.restart();
     let late = broker.subscribe("portero/+/alert");
+    daemon.signal(Signal::CONT);
     let recorded: BTreeSet<String> = site.events().iter().map(|e| e.id.to_string()).collect();
     wait_until("every alert arrived at least once", PATIENCE, || {
         let mut arrived = ids(&late);
