@@ -191,7 +191,7 @@ fn a_clean_stop_says_offline_and_what_is_in_flight_is_acknowledged() {
     let mut publisher = Running::start(settings(&broker));
     publisher.wait_until_live();
     (1..=10).for_each(|row| publisher.rows.add(row, None));
-    publisher.stop(Duration::from_secs(5));
+    publisher.stop(Duration::from_secs(20));
     assert_eq!(publisher.rows.waiting(), 0);
     let late = broker.subscribe("portero/available");
     let seen = late.wait_for(1, SOON);

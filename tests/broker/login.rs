@@ -11,7 +11,7 @@ use super::{Running, SOON, settings};
 use crate::support::broker::{Broker, free_port};
 use crate::support::wait_until;
 
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn login(user: &str, password: &str) -> Option<Login> {
     Some(Login { user: user.into(), password: Secret::new(password.into()) })

@@ -24,7 +24,7 @@ use crate::support::broker::Broker;
 use crate::support::wait_until;
 
 /// Long enough for a loaded machine; nothing waits for it in vain when all is well.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Rows in memory, shared with the test.
 #[derive(Clone, Default)]

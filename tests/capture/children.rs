@@ -175,7 +175,7 @@ fn a_silent_child_does_not_delay_a_stop() {
     wait_until("it to start", || running.state_names() == ["starting"]);
     let begun = SystemClock.now();
     running.finish();
-    assert!(SystemClock.now().since(begun) < Duration::from_secs(3));
+    assert!(SystemClock.now().since(begun) < Duration::from_secs(10));
 }
 
 #[test]

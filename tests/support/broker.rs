@@ -16,7 +16,7 @@ use super::wait_until;
 
 const HINT: &str =
     "mosquitto and its clients are needed by the tests: apt-get install mosquitto mosquitto-clients";
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// A mosquitto of our own. Killed when dropped.
 pub(crate) struct Broker {
