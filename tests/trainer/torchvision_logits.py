@@ -1,4 +1,4 @@
-"""Logits of torchvision's networks, for comparison: torchvision_logits.py NETWORK FOLDER [WEIGHTS]
+"""Logits of torchvision's networks, for comparison: torchvision_logits.py NETWORK[:WIDTH] FOLDER [WEIGHTS]
 
 Writes FOLDER/weights.safetensors (random, seeded, unless WEIGHTS is given), FOLDER/input.safetensors and
 FOLDER/logits.safetensors. With WEIGHTS the strided convolutions of MobileNetV3 are padded as TensorFlow does.
@@ -55,7 +55,9 @@ def main():
     network, folder = sys.argv[1:3]
     torch.manual_seed(7)
     torch.set_num_threads(1)
-    model = getattr(torchvision.models, network)(weights=None)
+    network, _, width = network.partition(":")
+    options = {"width_mult": float(width)} if width else {}
+    model = getattr(torchvision.models, network)(weights=None, **options)
     if len(sys.argv) > 3:
         model.load_state_dict(load(sys.argv[3]), strict=False)
         pad_as_tensorflow(model)

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tch::{Device, Kind, Tensor, nn};
 
-use crate::nets::{Backbone, Eager, Net, Padding};
+use crate::nets::{Backbone, Eager, Net, Padding, prune};
 use crate::weights::{self, Copied, Description, Framing, Tensors, WeightsError};
 
 /// Checks pretrained weights and writes them as a base for training.
@@ -30,12 +30,34 @@ pub(crate) struct Base {
     /// What the weights take as input. Left out: `imagenet` with torch's padding, `unit` with TensorFlow's.
     #[arg(long)]
     pub(crate) normalise: Option<Normalise>,
+    /// Make a narrower network of MobileNetV3-Small: of each group of channels those whose weights are largest are
+    /// kept. It must be trained before it is of use.
+    #[arg(long)]
+    pub(crate) width: Option<Width>,
     /// Licence of the weights, SPDX; recorded.
     #[arg(long)]
     pub(crate) licence: Option<String>,
     /// Where the weights come from; recorded.
     #[arg(long)]
     pub(crate) origin: Option<String>,
+}
+
+/// The share of its channels that a network keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Width {
+    /// Three quarters.
+    #[value(name = "0.75")]
+    ThreeQuarters,
+}
+
+impl Width {
+    /// What a network becomes; `None` where there is no such network.
+    fn of(self, arch: Backbone) -> Option<Backbone> {
+        match (self, arch) {
+            (Self::ThreeQuarters, Backbone::MobileNetV3Small) => Some(Backbone::MobileNetV3Small75),
+            _ => None,
+        }
+    }
 }
 
 /// What a network takes as input.
@@ -66,6 +88,9 @@ pub(crate) enum BaseError {
     /// The names are those of no network known here.
     #[error("{} holds no network known here: its tensors begin with {names}", path.display())]
     Unknown { path: PathBuf, names: String },
+    /// Only MobileNetV3-Small of full width can be made narrower.
+    #[error("{} holds {}; --width narrows mobilenet-v3-small only", path.display(), arch.name())]
+    Width { path: PathBuf, arch: Backbone },
     /// The network gives nonsense with these weights.
     #[error("{}: the logits of a grey picture are no finite numbers", path.display())]
     Nonsense { path: PathBuf },
@@ -86,15 +111,29 @@ impl Base {
             BaseError::Unknown { path: self.from.clone(), names }
         })?;
         let classes = weights::classes_of(&tensors, arch).unwrap_or(1000);
-        let store = nn::VarStore::new(Device::Cpu);
-        let net = Net::new(&store.root(), arch, self.padding, classes);
+        let build = |arch| {
+            let store = nn::VarStore::new(Device::Cpu);
+            let net = Net::new(&store.root(), arch, self.padding, classes);
+            (store, net)
+        };
+        let (mut store, mut net) = build(arch);
         let copied = weights::copy_into(&store, &net, arch, &tensors, &self.from)?;
+        let mut written = arch;
+        if let Some(width) = self.width {
+            let refuse = || BaseError::Width { path: self.from.clone(), arch };
+            written = width.of(arch).ok_or_else(refuse)?;
+            let (narrow_store, narrow) = build(written);
+            if !prune(&net, &narrow) {
+                return Err(refuse());
+            }
+            (store, net) = (narrow_store, narrow);
+        }
         let grey = Tensor::zeros([1, 3, i64::from(SIDE), i64::from(SIDE)], (Kind::Float, Device::Cpu));
         let logits = tch::no_grad(|| net.forward(&grey, Eager::EVAL));
         if logits.isfinite().all().int64_value(&[]) != 1 {
             return Err(BaseError::Nonsense { path: self.from.clone() });
         }
-        let description = self.description(arch, classes, norms_are_folded(&net));
+        let description = self.description(written, classes, norms_are_folded(&net));
         weights::save(&self.out, &store, &description)?;
         Ok(self.report(&tensors, &copied, &description))
     }
@@ -106,8 +145,15 @@ impl Base {
         });
         let (mean, std) = normalise.mean_std();
         let name = self.from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let notes =
-            [("base", Some(name)), ("licence", self.licence.clone()), ("origin", self.origin.clone())];
+        let pruned = self.width.map(|_| {
+            "made of mobilenet-v3-small: of each group of channels three quarters were kept, those whose weights are largest"
+        });
+        let notes = [
+            ("base", Some(name)),
+            ("licence", self.licence.clone()),
+            ("origin", self.origin.clone()),
+            ("pruned", pruned.map(str::to_owned)),
+        ];
         let provenance = notes.into_iter().filter_map(|(key, note)| Some((key.to_owned(), note?))).collect();
         Description {
             arch,
@@ -142,6 +188,10 @@ impl Base {
         if !copied.unused.is_empty() {
             let _ = write!(text, "\nleft out, no place for them: {}", copied.unused.join(", "));
         }
+        if self.width.is_some() {
+            text +=
+                "\nthree quarters of the channels were kept: train it before use (finetune --unfreeze all)";
+        }
         if description.folded_norms {
             text += "\nbatch norms are folded: training keeps them frozen";
             if description.padding == Padding::Torch {
@@ -169,7 +219,7 @@ mod tests {
     use super::*;
 
     fn base(from: PathBuf, out: PathBuf, padding: Padding) -> Base {
-        Base { from, out, arch: None, padding, normalise: None, licence: None, origin: None }
+        Base { from, out, arch: None, padding, normalise: None, width: None, licence: None, origin: None }
     }
 
     #[test]
@@ -188,6 +238,28 @@ mod tests {
         let description = weights::describe(&out).unwrap().unwrap();
         assert!(description.folded_norms && description.padding == Padding::Tensorflow);
         assert_eq!((description.mean, description.std), ([127.5; 3], [127.5; 3]));
+    }
+
+    #[test]
+    fn a_narrower_base_says_that_it_was_pruned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let store = nn::VarStore::new(Device::Cpu);
+        let _ = Net::new(&store.root(), Backbone::MobileNetV3Small, Padding::Torch, 4);
+        weights::save(&path("wide"), &store, &Description::fresh(Backbone::MobileNetV3Small, 224)).unwrap();
+        let narrow = |from: &str, out: &str| Base {
+            width: Some(Width::ThreeQuarters),
+            ..base(path(from), path(out), Padding::Torch)
+        };
+        let report = narrow("wide", "narrow").run().unwrap();
+        assert!(report.contains("mobilenet-v3-small-0.75") && report.contains("train it"), "{report}");
+        let description = weights::describe(&path("narrow")).unwrap().unwrap();
+        assert_eq!((description.arch, description.classes), (Backbone::MobileNetV3Small75, 4));
+        assert!(description.provenance["pruned"].contains("mobilenet-v3-small"));
+        base(path("narrow"), path("again"), Padding::Torch).run().unwrap();
+        let error = narrow("narrow", "narrower").run().unwrap_err().to_string();
+        assert!(error.contains("holds mobilenet-v3-small-0.75; --width narrows"), "{error}");
+        assert!(!path("narrower").exists());
     }
 
     #[test]

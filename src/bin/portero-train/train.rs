@@ -67,6 +67,9 @@ enum Fresh {
     /// Wants many more pictures than the small ones.
     #[value(name = "mobilenet-v3-small")]
     MobileNetV3Small,
+    /// The same with three quarters of the channels.
+    #[value(name = "mobilenet-v3-small-0.75")]
+    MobileNetV3Small75,
     /// Wants many more pictures than the small ones, and days.
     #[value(name = "resnet50")]
     Resnet50,
@@ -78,6 +81,7 @@ impl Fresh {
             Self::SimpleCnn => Design::Small(Arch::SimpleCnn),
             Self::Lenet5 => Design::Small(Arch::Lenet5),
             Self::MobileNetV3Small => Design::Photo(Description::fresh(Backbone::MobileNetV3Small, side)),
+            Self::MobileNetV3Small75 => Design::Photo(Description::fresh(Backbone::MobileNetV3Small75, side)),
             Self::Resnet50 => Design::Photo(Description::fresh(Backbone::Resnet50, side)),
         }
     }

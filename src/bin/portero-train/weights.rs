@@ -246,8 +246,12 @@ pub(crate) fn recognise(tensors: &Tensors) -> Option<Backbone> {
     let has = |name: &str| tensors.contains_key(name);
     if has("layer1.0.conv3.weight") && has("layer3.5.conv1.weight") && !has("layer3.6.conv1.weight") {
         Some(Backbone::Resnet50)
-    } else if has("features.1.block.1.fc1.weight") && has("features.12.0.weight") {
-        Some(Backbone::MobileNetV3Small)
+    } else if has("features.1.block.1.fc1.weight") {
+        // Widths differ in nothing but their shapes.
+        match tensors.get("features.12.0.weight")?.size()[..] {
+            [432, ..] => Some(Backbone::MobileNetV3Small75),
+            _ => Some(Backbone::MobileNetV3Small),
+        }
     } else {
         None
     }
@@ -256,7 +260,7 @@ pub(crate) fn recognise(tensors: &Tensors) -> Option<Backbone> {
 /// How many classes the weights of `arch` were made for.
 pub(crate) fn classes_of(tensors: &Tensors, arch: Backbone) -> Option<i64> {
     let name = match arch {
-        Backbone::MobileNetV3Small => "classifier.3.weight",
+        Backbone::MobileNetV3Small | Backbone::MobileNetV3Small75 => "classifier.3.weight",
         Backbone::Resnet50 => "fc.weight",
     };
     tensors.get(name).and_then(|t| t.size().first().copied())

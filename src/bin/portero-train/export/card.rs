@@ -119,7 +119,8 @@ impl Card<'_> {
             let _ = write!(page, " {} unreadable files were left out.", set.skipped.len());
         }
         page.push('\n');
-        let told = ["base", "origin", "licence"].map(|key| (key, self.description.provenance.get(key)));
+        let told =
+            ["base", "pruned", "origin", "licence"].map(|key| (key, self.description.provenance.get(key)));
         let told: Vec<_> = told.iter().filter_map(|(key, note)| Some((key, (*note)?))).collect();
         if !told.is_empty() {
             page += "\nThe weights it began with:\n\n";

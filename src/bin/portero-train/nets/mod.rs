@@ -8,6 +8,7 @@ mod layers;
 mod mobilenet_v3;
 #[cfg(test)]
 mod parity;
+mod pruning;
 mod resnet50;
 pub(crate) mod small;
 mod stages;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Tensor, nn};
 
 pub(crate) use layers::{Activation, Conv, Dense, Eager, Norm, NormMode, Padding, Walker, activate};
+pub(crate) use pruning::prune;
 use stages::Stage;
 pub(crate) use statistics::Statistics;
 
@@ -29,6 +31,10 @@ pub(crate) enum Backbone {
     #[serde(rename = "mobilenet-v3-small")]
     #[value(name = "mobilenet-v3-small")]
     MobileNetV3Small,
+    /// MobileNetV3-Small with three quarters of the channels.
+    #[serde(rename = "mobilenet-v3-small-0.75")]
+    #[value(name = "mobilenet-v3-small-0.75")]
+    MobileNetV3Small75,
     /// ResNet-50 (He et al. 2015), with the stride on the 3x3 convolution as torchvision has it.
     #[serde(rename = "resnet50")]
     #[value(name = "resnet50")]
@@ -40,6 +46,7 @@ impl Backbone {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::MobileNetV3Small => "mobilenet-v3-small",
+            Self::MobileNetV3Small75 => "mobilenet-v3-small-0.75",
             Self::Resnet50 => "resnet50",
         }
     }
@@ -65,7 +72,8 @@ impl Net {
     /// Builds `backbone` with random weights below `root`, for 3-channel pictures and `classes` classes.
     pub(crate) fn new(root: &nn::Path<'_>, backbone: Backbone, padding: Padding, classes: i64) -> Self {
         match backbone {
-            Backbone::MobileNetV3Small => mobilenet_v3::small(root, padding, classes),
+            Backbone::MobileNetV3Small => mobilenet_v3::small(root, 1.0, padding, classes),
+            Backbone::MobileNetV3Small75 => mobilenet_v3::small(root, 0.75, padding, classes),
             Backbone::Resnet50 => resnet50::resnet50(root, padding, classes),
         }
     }

@@ -65,6 +65,11 @@ fn mobilenet_v3_small_with_imagenet_weights_pads_as_tensorflow() {
 }
 
 #[test]
+fn three_quarters_of_mobilenet_v3_small_compute_what_torchvision_computes() {
+    assert!(difference("mobilenet_v3_small:0.75", Backbone::MobileNetV3Small75, None) < 1e-4);
+}
+
+#[test]
 fn resnet50_computes_what_torchvision_computes() {
     assert!(difference("resnet50", Backbone::Resnet50, None) < 1e-4);
 }
