@@ -120,9 +120,13 @@ fn weights_that_torchvision_wrote_become_a_base_for_transfer() {
 }
 
 #[test]
-fn a_smaller_input_is_trained_exported_and_run_in_that_size() {
+fn a_smaller_input_and_fewer_channels_are_trained_exported_and_run() {
     let (set, runs) = (Stripes::new(14), tempfile::tempdir().unwrap());
-    let Some(base) = base(runs.path()) else { return };
+    let Some(wide) = base(runs.path()) else { return };
+    let base = runs.path().join("narrow.safetensors");
+    let [from, to] = [&wide, &base].map(|path| path.to_str().unwrap());
+    let output = train(&["base", "--from", from, "--padding", "tensorflow", "--width", "0.75", "--out", to]);
+    assert!(output.status.success(), "{}", stderr(&output));
     let run = runs.path().join("small");
     let more = ["--epochs", "1", "--draws", "1", "--size", "96"];
     let output = train(&arguments("transfer", &set, &base, &run, &more));
@@ -134,6 +138,9 @@ fn a_smaller_input_is_trained_exported_and_run_in_that_size() {
     assert!(output.status.success(), "{}", stderr(&output));
     let manifest = fs::read_to_string(Path::new(out).join("small.toml")).unwrap();
     assert!(manifest.contains("width = 96") && manifest.contains("height = 96"), "{manifest}");
+    assert!(manifest.contains("mobilenet-v3-small-0.75") && manifest.contains("pruned = "), "{manifest}");
+    let file = fs::metadata(Path::new(out).join("small.onnx")).unwrap().len();
+    assert!(file < 1_200_000, "{file} bytes: three quarters of the channels are about 0.56 of the weights");
 }
 
 #[test]

@@ -245,16 +245,12 @@ fn header(path: &Path) -> io::Result<Vec<u8>> {
 pub(crate) fn recognise(tensors: &Tensors) -> Option<Backbone> {
     let has = |name: &str| tensors.contains_key(name);
     if has("layer1.0.conv3.weight") && has("layer3.5.conv1.weight") && !has("layer3.6.conv1.weight") {
-        Some(Backbone::Resnet50)
-    } else if has("features.1.block.1.fc1.weight") {
-        // Widths differ in nothing but their shapes.
-        match tensors.get("features.12.0.weight")?.size()[..] {
-            [432, ..] => Some(Backbone::MobileNetV3Small75),
-            _ => Some(Backbone::MobileNetV3Small),
-        }
-    } else {
-        None
+        return Some(Backbone::Resnet50);
     }
+    let last = tensors.get("features.12.0.weight").filter(|_| has("features.1.block.1.fc1.weight"))?;
+    // Widths differ in nothing but their shapes.
+    let narrow = last.size().first() == Some(&432);
+    Some(if narrow { Backbone::MobileNetV3Small75 } else { Backbone::MobileNetV3Small })
 }
 
 /// How many classes the weights of `arch` were made for.

@@ -172,11 +172,13 @@ fn copy_dense(from: &Dense, to: &Dense, outputs: &Tensor, inputs: &Tensor) {
 impl Net {
     /// The dense layers of the head, in order.
     fn dense_layers(&self) -> Vec<&Dense> {
-        let dense = |layer| match layer {
-            &HeadLayer::Dense(ref dense) => Some(dense),
-            _ => None,
-        };
-        self.head.iter().filter_map(dense).collect()
+        self.head
+            .iter()
+            .filter_map(|layer| match layer {
+                HeadLayer::Dense(dense) => Some(dense),
+                HeadLayer::Activation(_) | HeadLayer::Dropout(_) => None,
+            })
+            .collect()
     }
 }
 
