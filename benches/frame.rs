@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use portero::capture::yuv420p_to_rgb;
-use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Region, Stamp};
+use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Stamp};
 use portero::infer::{Channels, Input, Preprocessor, Resize};
 use portero::rules::Engine;
 use portero::slots::Slots;
-use portero::watch::{MotionSettings, Settings, Watcher};
+use portero::watch::{MotionSettings, Settings, Watched, Watcher};
 
 use crate::rules;
 
@@ -21,9 +21,10 @@ pub(crate) fn bench(c: &mut Criterion) {
     let camera = CameraId::new("bench").expect("a name");
     let yuv: Vec<u8> = (0..WIDTH * HEIGHT * 3 / 2).map(|i| (i * 7 % 251) as u8).collect();
     // An open gate: the frame is looked at, which is the dearer case.
-    let motion = MotionSettings { min_area: 0.0, min_change: 1, hold: Duration::from_secs(3600) };
-    let regions = vec![Region { zone: None, rect: NormRect::FULL }];
-    let mut watcher = Watcher::new(Settings { regions, motion: Some(motion) });
+    let motion =
+        MotionSettings { min_area: 0.0, hold: Duration::from_secs(3600), ..MotionSettings::default() };
+    let regions = vec![Watched::picture()];
+    let mut watcher = Watcher::new(Settings::new(regions, Some(motion)));
     let input = Input {
         width: 224,
         height: 224,

@@ -14,7 +14,7 @@ use portero::domain::{
     Answer, CameraId, DoorId, FrameRef, FrameSeq, Label, ModelId, Prediction, RuleId, ScheduleId, Score,
     Severity, Stamp,
 };
-use portero::rules::{Action, Agreement, During, Engine, Input, Rule, RuleSet, Schedule};
+use portero::rules::{Action, Agreement, During, Engine, Input, Rule, RuleSet, Schedule, Trigger};
 
 const RULES: usize = 20;
 /// Five minutes at five frames a second.
@@ -69,6 +69,7 @@ fn rule(i: usize, schedule: &ScheduleId) -> Rule {
         id: RuleId::new(&format!("rule-{i}")).expect("a name"),
         cameras: vec![CameraId::new("cam").expect("a name")],
         zone: None,
+        trigger: Trigger::Predictions,
         answers: vec![Answer::Unknown, Answer::Label(Label::new("person").expect("a label"))],
         min_score: Score::new(0.8).expect("a score"),
         margin: 0.1,

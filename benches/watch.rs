@@ -1,12 +1,11 @@
 //! What a frame costs before anything is decided: YUV to RGB, and the motion gate.
 
 use std::hint::black_box;
-use std::time::Duration;
 
 use criterion::{BatchSize, Criterion};
 use portero::capture::yuv420p_to_rgb;
-use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Region, Stamp};
-use portero::watch::{LumaGrid, MotionSettings, Settings, Watcher};
+use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, Stamp};
+use portero::watch::{LumaGrid, MotionSettings, Settings, Watched, Watcher};
 
 /// The two sizes that matter: the street clip's and HD.
 const SIZES: [(u32, u32); 2] = [(768, 576), (1280, 720)];
@@ -30,9 +29,9 @@ pub(crate) fn bench(c: &mut Criterion) {
 /// A whole look with the gate shut.
 fn watch(c: &mut Criterion, rgb: &[u8], width: u32, height: u32) {
     let Ok(camera) = CameraId::new("bench") else { return };
-    let motion = MotionSettings { min_area: 0.01, min_change: 12, hold: Duration::from_secs(2) };
-    let regions = vec![Region { zone: None, rect: NormRect::FULL }];
-    let mut watcher = Watcher::new(Settings { regions, motion: Some(motion) });
+    let motion = MotionSettings::default();
+    let regions = vec![Watched::picture()];
+    let mut watcher = Watcher::new(Settings::new(regions, Some(motion)));
     let mut n = 0;
     let mut frame = || {
         n += 1;

@@ -15,3 +15,4 @@ mod model;
 mod pipeline;
 mod store;
 mod support;
+mod watch;

@@ -29,15 +29,17 @@ sections! {
     KEEP "{ age, size }" ["age", "size"]
     PRESENCE "[presence]" ["gap"]
     CAMERA "[[camera]]" [
-        "id", "source", "fps", "size", "stall_after", "pace", "loop", "motion", "zone",
+        "id", "source", "fps", "size", "stall_after", "pace", "loop", "motion", "crops", "tamper", "mask", "zone",
     ]
     SOURCE "source = { … }" ["v4l2", "ffmpeg", "folder", "command", "format", "preset"]
-    MOTION "motion = { … }" ["min_area", "min_change", "hold"]
+    MOTION "motion = { … }" ["min_area", "min_change", "min_size", "shadows", "hold"]
+    TAMPER "tamper = { … }" ["after", "frozen_after"]
+    MASK "[[camera.mask]]" ["polygon", "box"]
     ZONE "[[camera.zone]]" ["id", "polygon", "box"]
     SCHEDULE "[schedule.NAME]" ["days", "from", "to"]
     RULE "[[rule]]" [
-        "id", "camera", "cameras", "zone", "label", "labels", "min_score", "margin", "agree", "within", "for",
-        "during", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "log",
+        "id", "camera", "cameras", "tamper", "zone", "label", "labels", "min_score", "margin", "agree", "within", "for",
+        "during", "every", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "log",
     ]
     DOOR "[[door]]" [
         "id", "kind", "mode", "max_age", "min_interval", "topic", "expires_after", "argv", "time_limit",

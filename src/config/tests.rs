@@ -126,9 +126,9 @@ fn the_demo_becomes_the_settings_of_every_room() {
     assert_eq!((camera.capture.width, camera.capture.height, camera.capture.fps), (768, 576, 5.0));
     assert_eq!((camera.capture.pace, camera.capture.looped), (Pace::Realtime, false));
     let zones: Vec<_> =
-        camera.watch.regions.iter().map(|r| r.zone.as_ref().map_or("", |z| z.as_str())).collect();
+        camera.watch.regions.iter().map(|r| r.region.zone.as_ref().map_or("", |z| z.as_str())).collect();
     assert_eq!(zones, ["path", "lawn", "gate", ""], "zones in the camera's order, then the whole picture");
-    assert_eq!(camera.watch.regions[1].rect, NormRect::new(0.05, 0.52, 0.5, 1.0).unwrap());
+    assert_eq!(camera.watch.regions[1].region.rect, NormRect::new(0.05, 0.52, 0.5, 1.0).unwrap());
 
     let first = &config.rules.rules[0];
     assert_eq!((first.id.as_str(), first.cameras[0].as_str()), ("on_the_path", "street"));
@@ -194,7 +194,10 @@ fn a_camera_without_a_rule_is_looked_at_as_a_whole() {
     let loaded = check(&text).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(loaded.warnings.counts(), (0, 1), "{}", loaded.warnings);
     for camera in &loaded.config.cameras {
-        assert!(matches!(camera.watch.regions.as_slice(), [region] if region.zone.is_none()), "{camera:?}");
+        assert!(
+            matches!(camera.watch.regions.as_slice(), [region] if region.region.zone.is_none()),
+            "{camera:?}"
+        );
     }
 }
 

@@ -9,10 +9,10 @@ use log::{info, warn};
 
 use super::judge::ToRules;
 use crate::capture::{Camera, Pace};
-use crate::domain::{CameraId, CameraState, Frame};
+use crate::domain::{CameraId, CameraState, Frame, Tamper};
 use crate::shutdown::Stop;
 use crate::slots::Slots;
-use crate::watch::{self, Watcher};
+use crate::watch::{self, Mask, Watcher};
 
 /// How often a wait is interrupted to ask whether to stop.
 const TURN: Duration = Duration::from_millis(200);
@@ -68,21 +68,32 @@ impl Desk {
         self.edition.fetch_add(1, Ordering::Release);
     }
 
-    fn watcher(&self) -> (u64, Watcher) {
+    /// What the settings of now ask for, with their edition.
+    fn eyes(&self) -> (u64, Mask, Watcher) {
         let edition = self.edition.load(Ordering::Acquire);
         let settings = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (edition, Watcher::new(settings))
+        (edition, Mask::new(settings.masks.clone()), Watcher::new(settings))
     }
 }
 
 /// Runs until `stop`, or until a file or folder has come to its end.
 pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sender<ToRules>, stop: &Stop) {
-    let (mut edition, mut watcher) = desk.watcher();
-    let mut sink = |frame: Frame| {
+    let (mut edition, mut mask, mut watcher) = desk.eyes();
+    let mut tampered = None;
+    let mut sink = |mut frame: Frame| {
         if desk.edition.load(Ordering::Acquire) != edition {
-            (edition, watcher) = desk.watcher();
+            (edition, mask, watcher) = desk.eyes();
         }
-        let Some(look) = watcher.look(frame) else {
+        // Before anything else: nobody sees what is masked.
+        mask.black_out(&mut frame);
+        let frame = Arc::new(frame);
+        let look = watcher.look(Arc::clone(&frame));
+        if watcher.tamper() != tampered {
+            tampered = watcher.tamper();
+            warn_of(&desk.camera, tampered);
+            tell(rules, ToRules::Tamper(tampered, frame), stop);
+        }
+        let Some(look) = look else {
             desk.gated.fetch_add(1, Ordering::Relaxed);
             return;
         };
@@ -104,6 +115,13 @@ pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sende
         tell(rules, ToRules::Health(desk.camera.clone(), state), stop);
     };
     camera.run(stop, &mut sink, &mut health);
+}
+
+fn warn_of(camera: &CameraId, tamper: Option<Tamper>) {
+    match tamper {
+        Some(tamper) => warn!("camera {camera} was tampered with: it is {}", tamper.as_str()),
+        None => info!("camera {camera}: its picture is as it should be again"),
+    }
 }
 
 /// Hands `message` to the rules, waiting while they are behind, but not beyond a request to stop.

@@ -13,7 +13,7 @@ use log::{info, warn};
 
 use super::snapshot;
 use crate::clock::Clock;
-use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, Stamp, Verdict};
+use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, Stamp, Tamper, Verdict};
 use crate::infer::Seen;
 use crate::notify::States;
 use crate::rules::{Engine, Input, RuleSet};
@@ -29,6 +29,8 @@ pub(super) enum ToRules {
     Seen(Seen),
     /// A camera changed its state.
     Health(CameraId, CameraState),
+    /// What was done to a camera, with the frame that made it certain; `None` when all is well again.
+    Tamper(Option<Tamper>, Arc<Frame>),
     /// New rules, with the hash of the configuration they come from.
     Swap(Arc<RuleSet>, Arc<str>),
     /// Whether the wall clock is synchronised.
@@ -77,6 +79,7 @@ impl Judge {
             match inbox.recv_timeout(TICK) {
                 Ok(ToRules::Seen(seen)) => self.see(&seen),
                 Ok(ToRules::Health(camera, state)) => self.health_changed(camera, state),
+                Ok(ToRules::Tamper(tamper, frame)) => self.tampered(tamper, &frame),
                 Ok(ToRules::Swap(rules, sha256)) => {
                     self.config_sha256 = sha256;
                     self.step(&Input::ConfigSwap(rules), None);
@@ -102,6 +105,14 @@ impl Judge {
             states.set_camera(&camera, state);
         }
         self.step(&Input::CameraHealth { camera, state }, None);
+    }
+
+    fn tampered(&mut self, tamper: Option<Tamper>, frame: &Arc<Frame>) {
+        let camera = frame.camera().clone();
+        if let Some(states) = &self.states {
+            states.set_tamper(&camera, tamper);
+        }
+        self.step(&Input::Tamper { camera, tamper, frame: frame.at() }, Some(frame));
     }
 
     fn tick(&mut self) {

@@ -11,6 +11,9 @@ use super::{CameraId, FrameSeq, Label, ModelId, NormRect, Stamp, ZoneId};
 pub struct Score(f32);
 
 impl Score {
+    /// What was measured, not guessed.
+    pub const CERTAIN: Score = Score(1.0);
+
     /// `None` unless `value` is finite and within 0..=1.
     #[must_use]
     pub fn new(value: f32) -> Option<Self> {
@@ -111,6 +114,11 @@ impl Frame {
     #[must_use]
     pub fn rgb(&self) -> &[u8] {
         &self.rgb
+    }
+
+    /// The same, to be changed in place: what is blacked out here was never seen by anyone.
+    pub fn rgb_mut(&mut self) -> &mut [u8] {
+        &mut self.rgb
     }
 }
 
@@ -231,6 +239,39 @@ impl CameraState {
             CameraState::Stalled => "stalled",
             CameraState::Offline => "offline",
             CameraState::Ended => "ended",
+        }
+    }
+}
+
+/// What somebody did to a camera, or what befell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tamper {
+    /// Nothing of the scene is left.
+    Covered,
+    /// A part of the picture has lost its scene.
+    Sprayed,
+    /// The scene is there, its details are not.
+    Defocused,
+    /// It looks elsewhere.
+    Moved,
+    /// Frames arrive, and all are the same one.
+    Frozen,
+}
+
+impl Tamper {
+    /// All of them.
+    pub const ALL: [Tamper; 5] =
+        [Tamper::Covered, Tamper::Sprayed, Tamper::Defocused, Tamper::Moved, Tamper::Frozen];
+
+    /// The word used in configuration, topics and rows.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Tamper::Covered => "covered",
+            Tamper::Sprayed => "sprayed",
+            Tamper::Defocused => "defocused",
+            Tamper::Moved => "moved",
+            Tamper::Frozen => "frozen",
         }
     }
 }

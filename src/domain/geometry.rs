@@ -59,6 +59,45 @@ impl NormRect {
         [self.x0, self.y0, self.x1, self.y1]
     }
 
+    /// Its share of the picture, above 0.
+    #[must_use]
+    pub fn area(&self) -> f32 {
+        (self.x1 - self.x0) * (self.y1 - self.y0)
+    }
+
+    /// The middle, as `(x, y)`.
+    #[must_use]
+    pub fn centre(&self) -> (f32, f32) {
+        ((self.x0 + self.x1) / 2.0, (self.y0 + self.y1) / 2.0)
+    }
+
+    /// What both have in common; `None` when that has no area.
+    #[must_use]
+    pub fn intersection(&self, other: &NormRect) -> Option<NormRect> {
+        let (x0, y0) = (self.x0.max(other.x0), self.y0.max(other.y0));
+        let (x1, y1) = (self.x1.min(other.x1), self.y1.min(other.y1));
+        (x0 < x1 && y0 < y1).then_some(NormRect { x0, y0, x1, y1 })
+    }
+
+    /// Intersection over union, 0..=1.
+    #[must_use]
+    pub fn iou(&self, other: &NormRect) -> f32 {
+        let common = self.intersection(other).map_or(0.0, |both| both.area());
+        common / (self.area() + other.area() - common)
+    }
+
+    /// Grown on each side by `share` of its own width and height, as far as the picture goes.
+    #[must_use]
+    pub fn grown(&self, share: f32) -> NormRect {
+        let (dx, dy) = ((self.x1 - self.x0) * share.max(0.0), (self.y1 - self.y0) * share.max(0.0));
+        NormRect {
+            x0: (self.x0 - dx).max(0.0),
+            y0: (self.y0 - dy).max(0.0),
+            x1: (self.x1 + dx).min(1.0),
+            y1: (self.y1 + dy).min(1.0),
+        }
+    }
+
     /// The pixels this rectangle covers in a picture of `width` x `height`, edges rounded to the nearest pixel,
     /// at least one pixel. `width` and `height` must not be 0.
     #[must_use]
@@ -74,20 +113,19 @@ impl NormRect {
     }
 }
 
-/// A named polygon in a camera's picture, in normalised coordinates.
+/// A polygon in normalised coordinates, with an area.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Zone {
-    id: ZoneId,
+pub struct Polygon {
     points: Vec<(f32, f32)>,
     bounds: NormRect,
 }
 
-impl Zone {
-    /// Takes the corners of a polygon in order, as `(x, y)` in fractions of the picture.
+impl Polygon {
+    /// Takes the corners in order, as `(x, y)` in fractions of the picture.
     ///
     /// # Errors
     /// [`ZoneError`] for fewer than three points, a coordinate outside 0..=1, or a polygon without area.
-    pub fn polygon(id: ZoneId, points: Vec<(f32, f32)>) -> Result<Self, ZoneError> {
+    pub fn new(points: Vec<(f32, f32)>) -> Result<Self, ZoneError> {
         if points.len() < 3 {
             return Err(ZoneError::TooFewPoints(points.len()));
         }
@@ -106,20 +144,7 @@ impl Zone {
             fold(|p| p.0, 0.0, f32::max),
             fold(|p| p.1, 0.0, f32::max),
         )?;
-        Ok(Self { id, points, bounds })
-    }
-
-    /// A rectangular zone.
-    #[must_use]
-    pub fn rect(id: ZoneId, rect: NormRect) -> Self {
-        let [x0, y0, x1, y1] = rect.corners();
-        Self { id, points: vec![(x0, y0), (x1, y0), (x1, y1), (x0, y1)], bounds: rect }
-    }
-
-    /// The zone's name.
-    #[must_use]
-    pub fn id(&self) -> &ZoneId {
-        &self.id
+        Ok(Self { points, bounds })
     }
 
     /// The corners, in order.
@@ -128,25 +153,65 @@ impl Zone {
         &self.points
     }
 
-    /// The smallest rectangle around the zone: what the classifier sees of it.
+    /// The smallest rectangle around it.
     #[must_use]
     pub fn bounds(&self) -> NormRect {
         self.bounds
     }
 
-    /// Whether the point lies inside (even-odd rule).
+    /// Whether a point lies inside (even-odd rule); edges may fall to either side.
     #[must_use]
     pub fn contains(&self, x: f32, y: f32) -> bool {
-        let mut inside = false;
-        let mut prev = self.points[self.points.len() - 1];
-        for &(cx, cy) in &self.points {
-            let (px, py) = prev;
-            if (cy > y) != (py > y) && x < (px - cx) * (y - cy) / (py - cy) + cx {
-                inside = !inside;
-            }
-            prev = (cx, cy);
-        }
-        inside
+        self.crossings(y).filter(|crossing| x < *crossing).count() % 2 == 1
+    }
+
+    /// Where the horizontal line at `y` meets its edges, in the order of the edges.
+    pub fn crossings(&self, y: f32) -> impl Iterator<Item = f32> {
+        let previous = self.points.iter().cycle().skip(self.points.len() - 1);
+        let meets = move |&(&(_, py), &(_, cy)): &(&(f32, f32), &(f32, f32))| (cy > y) != (py > y);
+        let at =
+            move |(&(px, py), &(cx, cy)): (&(f32, f32), &(f32, f32))| (px - cx) * (y - cy) / (py - cy) + cx;
+        previous.zip(&self.points).filter(meets).map(at)
+    }
+}
+
+impl From<NormRect> for Polygon {
+    fn from(rect: NormRect) -> Self {
+        let [x0, y0, x1, y1] = rect.corners();
+        Self { points: vec![(x0, y0), (x1, y0), (x1, y1), (x0, y1)], bounds: rect }
+    }
+}
+
+/// A named polygon in a camera's picture, in normalised coordinates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Zone {
+    id: ZoneId,
+    shape: Polygon,
+}
+
+impl Zone {
+    /// A zone of this shape.
+    #[must_use]
+    pub fn new(id: ZoneId, shape: Polygon) -> Self {
+        Self { id, shape }
+    }
+
+    /// The zone's name.
+    #[must_use]
+    pub fn id(&self) -> &ZoneId {
+        &self.id
+    }
+
+    /// Its shape.
+    #[must_use]
+    pub fn shape(&self) -> &Polygon {
+        &self.shape
+    }
+
+    /// The smallest rectangle around the zone: what the classifier sees of it.
+    #[must_use]
+    pub fn bounds(&self) -> NormRect {
+        self.shape.bounds
     }
 }
 
@@ -160,8 +225,8 @@ fn shoelace(points: &[(f32, f32)]) -> f32 {
 mod tests {
     use super::*;
 
-    fn zone(points: &[(f32, f32)]) -> Result<Zone, ZoneError> {
-        Zone::polygon(ZoneId::new("z").unwrap(), points.to_vec())
+    fn zone(points: &[(f32, f32)]) -> Result<Polygon, ZoneError> {
+        Polygon::new(points.to_vec())
     }
 
     #[test]

@@ -14,7 +14,9 @@ mod name;
 mod stamp;
 
 pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
-pub use frame::{Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score};
-pub use geometry::{NormRect, PixelRect, Zone, ZoneError};
+pub use frame::{
+    Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score, Tamper,
+};
+pub use geometry::{NormRect, PixelRect, Polygon, Zone, ZoneError};
 pub use name::{BadName, CameraId, DoorId, EventId, FrameSeq, Label, ModelId, RuleId, ScheduleId, ZoneId};
 pub use stamp::Stamp;

@@ -78,6 +78,14 @@ names! {
     ScheduleId = "schedule name";
 }
 
+impl ModelId {
+    /// Stands where a decision rests on no model but on the picture itself: a tampered camera, a covered zone.
+    #[must_use]
+    pub fn watch() -> Self {
+        Self("watch".into())
+    }
+}
+
 /// A class name of a model, as its manifest spells it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Label(Arc<str>);

@@ -207,6 +207,7 @@ pub(super) mod tests {
             discovery_prefix: Some("homeassistant".into()),
             client_id: "portero-home".into(),
             site: "Home".into(),
+            tamper: vec![CameraId::new("front").unwrap()],
         }
     }
 

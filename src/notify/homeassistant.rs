@@ -13,6 +13,9 @@ use crate::domain::{CameraId, Severity};
 /// Connectivity for Home Assistant: whatever is not `online` counts as disconnected.
 const CONNECTED: &str = "{{ 'ON' if value == 'online' else 'OFF' }}";
 
+/// Tampering for Home Assistant: what it was stands in the topic and in the alert.
+const TAMPERED: &str = "{{ 'OFF' if value == 'none' else 'ON' }}";
+
 /// The same words for an availability topic.
 const AVAILABLE: &str = "{{ 'online' if value == 'online' else 'offline' }}";
 
@@ -24,6 +27,9 @@ pub(super) fn discovery(settings: &Settings, cameras: &[CameraId]) -> Option<Mes
     for camera in cameras {
         components.insert(format!("{camera}_connectivity"), connectivity(settings, &node, camera));
         components.insert(format!("{camera}_person"), person(settings, &node, camera));
+        if settings.tamper.contains(camera) {
+            components.insert(format!("{camera}_tamper"), tamper(settings, &node, camera));
+        }
     }
     components.insert("alert".into(), alerts(settings, &node));
     let version = env!("CARGO_PKG_VERSION");
@@ -57,6 +63,17 @@ fn person(settings: &Settings, node: &str, camera: &CameraId) -> Value {
     entity["state_topic"] = settings.topic(&format!("{camera}/person")).into();
     entity["availability"] = json!([{ "topic": settings.availability_topic() }, status]);
     entity["availability_mode"] = "all".into();
+    entity
+}
+
+/// Whether somebody laid hands on the camera.
+fn tamper(settings: &Settings, node: &str, camera: &CameraId) -> Value {
+    let mut entity = named("binary_sensor", &format!("{node}_{camera}_tamper"), &format!("{camera} tamper"));
+    entity["device_class"] = "tamper".into();
+    entity["entity_category"] = "diagnostic".into();
+    entity["state_topic"] = settings.topic(&format!("{camera}/tamper")).into();
+    entity["value_template"] = TAMPERED.into();
+    entity["availability"] = json!([{ "topic": settings.availability_topic() }]);
     entity
 }
 
@@ -134,7 +151,11 @@ mod tests {
         assert!(message.retain);
         let payload: Value = serde_json::from_slice(&message.payload).unwrap();
         assert_valid(&payload);
-        assert_eq!(payload["cmps"].as_object().unwrap().len(), 5, "two per camera and the alerts");
+        assert_eq!(
+            payload["cmps"].as_object().unwrap().len(),
+            6,
+            "two per camera, one watched for tampering, and the alerts"
+        );
         let seen = &payload["cmps"]["back-yard_person"];
         assert_eq!(seen["default_entity_id"], "binary_sensor.portero_home_back_yard_person");
     }

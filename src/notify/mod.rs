@@ -23,6 +23,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::domain::CameraId;
+
 mod alert;
 mod connection;
 mod counters;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub client_id: String,
     /// The site's name, shown as the device's name.
     pub site: String,
+    /// The cameras that are watched for tampering: they have a topic for it.
+    pub tamper: Vec<CameraId>,
 }
 
 impl Settings {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::Settings;
 use super::alert::Message;
-use crate::domain::{CameraId, CameraState};
+use crate::domain::{CameraId, CameraState, Tamper};
 
 /// Sets states from any thread. Never blocks on the broker. Cloning shares.
 #[derive(Clone)]
@@ -23,14 +23,18 @@ struct Camera {
     id: CameraId,
     state: CameraState,
     person: bool,
+    tamper: Option<Tamper>,
     /// What the current connection was told last.
-    told: Option<(CameraState, bool)>,
+    told: Option<Tellable>,
 }
+
+/// State, person, tamper.
+type Tellable = (CameraState, bool, Option<Tamper>);
 
 impl Camera {
     /// A camera that does not deliver sees nobody, whatever it saw last.
-    fn tellable(&self) -> (CameraState, bool) {
-        (self.state, self.person && self.state == CameraState::Online)
+    fn tellable(&self) -> Tellable {
+        (self.state, self.person && self.state == CameraState::Online, self.tamper)
     }
 }
 
@@ -41,6 +45,7 @@ impl States {
             id: id.clone(),
             state: CameraState::Starting,
             person: false,
+            tamper: None,
             told: None,
         };
         Self { table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())), bell }
@@ -54,6 +59,11 @@ impl States {
     /// Whether the camera sees somebody. Told as long as the camera is online.
     pub fn set_person(&self, camera: &CameraId, person: bool) {
         self.change(camera, |row| row.person = person);
+    }
+
+    /// What was done to the camera; told of those that are watched for it.
+    pub fn set_tamper(&self, camera: &CameraId, tamper: Option<Tamper>) {
+        self.change(camera, |row| row.tamper = tamper);
     }
 
     fn change(&self, camera: &CameraId, set: impl FnOnce(&mut Camera)) {
@@ -74,12 +84,16 @@ impl States {
             if messages.len() >= room || row.told == Some(now) {
                 continue;
             }
-            let (state, person) = now;
+            let (state, person, tamper) = now;
             if row.told.map(|told| told.0) != Some(state) {
                 messages.push(retained(settings, &row.id, "status", state.as_str()));
             }
             if row.told.map(|told| told.1) != Some(person) {
                 messages.push(retained(settings, &row.id, "person", if person { "ON" } else { "OFF" }));
+            }
+            if settings.tamper.contains(&row.id) && row.told.map(|told| told.2) != Some(tamper) {
+                let tamper = tamper.map_or("none", Tamper::as_str);
+                messages.push(retained(settings, &row.id, "tamper", tamper));
             }
             row.told = Some(now);
         }
@@ -114,7 +128,13 @@ mod tests {
     fn only_changes_are_told_and_after_a_reconnect_everything() {
         let (front, yard) = (CameraId::new("front").unwrap(), CameraId::new("yard").unwrap());
         let states = States::new(&[front.clone(), yard], Arc::new(Notify::new()));
-        let all = ["front/status starting", "front/person OFF", "yard/status starting", "yard/person OFF"];
+        let all = [
+            "front/status starting",
+            "front/person OFF",
+            "front/tamper none",
+            "yard/status starting",
+            "yard/person OFF",
+        ];
         assert_eq!(told(&states), all.map(|line| format!("portero/{line}")));
 
         states.set_camera(&front, CameraState::Online);
@@ -122,8 +142,11 @@ mod tests {
         assert_eq!(told(&states), ["portero/front/status online", "portero/front/person ON"]);
         assert!(told(&states).is_empty());
 
+        states.set_tamper(&front, Some(Tamper::Covered));
+        assert_eq!(told(&states), ["portero/front/tamper covered"]);
+
         states.forget_told();
-        assert_eq!(told(&states).len(), 4);
+        assert_eq!(told(&states).len(), 5);
     }
 
     #[test]

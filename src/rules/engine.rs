@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::alarm::Alarms;
 use super::ledger::Ledger;
 use super::view::{Context, View, is_somebody};
 use super::watch::Watch;
-use super::{Input, Rule, RuleSet};
+use super::{Input, Rule, RuleSet, Trigger};
 use crate::domain::{CameraId, CameraState, Decision, DoorId, Prediction, RuleId, Stamp, ZoneId};
 
 /// The state of all rules. See the [room's page](super) for what decides what.
@@ -15,6 +16,8 @@ pub struct Engine {
     rules: Arc<RuleSet>,
     /// The cameras and zones that some rule watches; predictions of others are nobody's.
     views: BTreeMap<CameraId, BTreeMap<Option<ZoneId>, View>>,
+    /// What was done to each camera, and who waits for it.
+    alarms: BTreeMap<CameraId, Alarms>,
     /// One per rule, in configuration order.
     ledgers: Vec<Ledger>,
     /// What was last heard of each door that some rule opens.
@@ -38,8 +41,13 @@ impl Engine {
     #[must_use]
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let mut views: BTreeMap<CameraId, BTreeMap<Option<ZoneId>, View>> = BTreeMap::new();
+        let mut alarms: BTreeMap<CameraId, Alarms> = BTreeMap::new();
         for (position, rule) in rules.rules.iter().enumerate() {
             for camera in &rule.cameras {
+                if matches!(rule.trigger, Trigger::Tamper(_)) {
+                    alarms.entry(camera.clone()).or_default().add(position);
+                    continue;
+                }
                 let zones = views.entry(camera.clone()).or_default();
                 zones.entry(rule.zone.clone()).or_default().add(position, rule);
             }
@@ -47,6 +55,7 @@ impl Engine {
         let doors = rules.rules.iter().flat_map(Rule::doors);
         Self {
             views,
+            alarms,
             ledgers: vec![Ledger::default(); rules.rules.len()],
             doors: doors.map(|door| (door.clone(), DoorFacts::default())).collect(),
             mode: None,
@@ -57,12 +66,22 @@ impl Engine {
     }
 
     /// Takes in one input, told that it is `now`, and returns what is decided, in configuration order, a rule's
-    /// grant before its other actions, denials last. Only a prediction ever leads to a decision; its frame's stamp
-    /// is the time that counts, `now` is merely recorded in [`Decision::at`].
+    /// grant before its other actions, denials last. Only what was seen in a frame ever leads to a decision; the frame's
+    /// stamp is the time that counts, `now` is merely recorded in [`Decision::at`].
     #[must_use]
     pub fn step(&mut self, input: &Input, now: Stamp) -> Vec<Decision> {
         match input {
             Input::Prediction(prediction) => return self.predict(prediction, now),
+            Input::Tamper { camera, tamper, frame } => {
+                let mut context = Context {
+                    rules: &self.rules,
+                    ledgers: &mut self.ledgers,
+                    clock_trusted: self.clock_trusted,
+                    now,
+                };
+                let alarms = self.alarms.entry(camera.clone()).or_default();
+                return alarms.step(camera, *tamper, *frame, &mut context);
+            }
             Input::Tick => {}
             Input::CameraHealth { camera, state } => self.health(camera, *state),
             Input::Factor { door, factor, accepted } => {
@@ -162,6 +181,15 @@ impl Engine {
         for (rule, ledger) in self.rules.rules.iter().zip(&mut self.ledgers) {
             if let Some(&place) = places.get(&rule.id) {
                 *ledger = std::mem::take(&mut old.ledgers[place]);
+            }
+        }
+        for (camera, old) in &old.alarms {
+            let alarms = self.alarms.entry(camera.clone()).or_default();
+            alarms.state = old.state;
+            for watch in &mut alarms.watches {
+                let place = places.get(&self.rules.rules[watch.rule].id);
+                let known = old.watches.iter().find(|old| Some(&old.rule) == place);
+                watch.last_fired = known.and_then(|old| old.last_fired);
             }
         }
         for (camera, zones) in &mut self.views {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::RuleSet;
-use crate::domain::{CameraId, CameraState, DoorId, Prediction};
+use crate::domain::{CameraId, CameraState, DoorId, FrameRef, Prediction, Tamper};
 
 /// All that can wake the engine. A closed list: what is not here cannot influence a decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +19,15 @@ pub enum Input {
         camera: CameraId,
         /// Its new state.
         state: CameraState,
+    },
+    /// What was done to a camera, as far as the watch is certain; `None` when all is well again.
+    Tamper {
+        /// The camera.
+        camera: CameraId,
+        /// What was done.
+        tamper: Option<Tamper>,
+        /// The frame that made it certain.
+        frame: FrameRef,
     },
     /// A second factor was presented at a door. Recorded; not yet a condition of any rule.
     Factor {

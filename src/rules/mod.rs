@@ -21,11 +21,14 @@
 //! 5. **Denial.** Whoever stands before a door that no rule opens leaves one denial per presence, with the grounds
 //!    of each rule.
 //!
+//! A rule may be woken by other things than predictions ([`Trigger`]): by a camera that somebody laid hands on.
+//!
 //! # What must not happen here
 //! No clock, no file, no socket, no thread, no randomness, no hashing order; no pixel. A schedule never grants
 //! anything while the wall clock is known to be wrong. A tick never decides anything: only frames are evidence.
 //! Memory is bounded by the configuration: 64 predictions per camera and zone, `max_per_hour` stamps per rule.
 
+mod alarm;
 mod doorway;
 mod engine;
 mod input;
@@ -48,4 +51,4 @@ mod tests;
 
 pub use engine::Engine;
 pub use input::Input;
-pub use settings::{Action, Agreement, During, Rule, RuleSet, Schedule};
+pub use settings::{Action, Agreement, During, Rule, RuleSet, Schedule, Trigger};

@@ -55,6 +55,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             actions,
         )| {
             Rule {
+                trigger: Trigger::Predictions,
                 id: RuleId::new("r").unwrap(),
                 cameras: cameras.into_iter().map(|c| CameraId::new(c).unwrap()).collect(),
                 zone: zone.map(|z| ZoneId::new(z).unwrap()),

@@ -7,6 +7,7 @@ use super::schedule::Gate;
 use super::watch::{Spent, Standing, Watch};
 use super::window::{Digest, Seen, Tally, Window, mean};
 use super::{During, Rule};
+use crate::domain::Tamper;
 
 /// Why `rule` fired, e.g. `person 4 of 6, mean 0.97 ≥ 0.80, held 2.0 s, outside schedule workdays`.
 pub(super) fn firing(rule: &Rule, tally: Tally, digest: &Digest, held: Duration) -> String {
@@ -19,11 +20,23 @@ pub(super) fn firing(rule: &Rule, tally: Tally, digest: &Digest, held: Duration)
     if !rule.hold.is_zero() {
         push(&mut text, format_args!(", held {}", seconds(held)));
     }
-    if let Some(during) = &rule.during {
-        let side = if during.negated { "outside" } else { "within" };
-        push(&mut text, format_args!(", {side} schedule {}", during.schedule));
-    }
+    side(&mut text, rule.during.as_ref());
     text
+}
+
+/// What befell a camera, e.g. `the camera is covered, outside schedule workdays`.
+pub(super) fn tampered(tamper: Tamper, rule: Option<&Rule>) -> String {
+    let mut text = format!("the camera is {}", tamper.as_str());
+    side(&mut text, rule.and_then(|rule| rule.during.as_ref()));
+    text
+}
+
+/// Which side of its schedule a rule is on.
+fn side(text: &mut String, during: Option<&During>) {
+    if let Some(during) = during {
+        let side = if during.negated { "outside" } else { "within" };
+        push(text, format_args!(", {side} schedule {}", during.schedule));
+    }
 }
 
 /// Why nobody was let in: what was there and what each rule of the door lacked.

@@ -32,6 +32,7 @@ pub(super) fn log_rule(id: &str) -> Rule {
         id: RuleId::new(id).unwrap(),
         cameras: vec![CameraId::new("cam").unwrap()],
         zone: None,
+        trigger: Trigger::Predictions,
         answers: vec![label("person")],
         min_score: Score::new(0.8).unwrap(),
         margin: 0.0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
-use crate::domain::{Answer, CameraId, DoorId, Label, RuleId, ScheduleId, Score, Severity, ZoneId};
+use crate::domain::{Answer, CameraId, DoorId, Label, RuleId, ScheduleId, Score, Severity, Tamper, ZoneId};
 
 /// Everything the engine works by; swapped as a whole on reload.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,9 @@ pub struct Rule {
     pub cameras: Vec<CameraId>,
     /// The zone whose predictions count; `None` is the whole picture.
     pub zone: Option<ZoneId>,
-    /// The answers it waits for; never empty.
+    /// What wakes it.
+    pub trigger: Trigger,
+    /// The answers it waits for; never empty, unless it is not woken by predictions.
     pub answers: Vec<Answer>,
     /// A prediction counts from this probability on; *unknown* counts whatever its probability.
     pub min_score: Score,
@@ -82,6 +84,15 @@ impl Rule {
     pub(super) fn speaks(&self) -> bool {
         self.actions.iter().any(|action| !matches!(action, Action::Authorise(_)))
     }
+}
+
+/// What wakes a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trigger {
+    /// Predictions that agree.
+    Predictions,
+    /// One of these things was done to the camera; such a rule has no zone and opens no door.
+    Tamper(Vec<Tamper>),
 }
 
 /// `k` of the last `n` predictions of one camera and zone, all captured within `within`.

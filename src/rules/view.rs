@@ -6,7 +6,7 @@ use super::doorway::Doorway;
 use super::ledger::Ledger;
 use super::reason;
 use super::schedule::Moment;
-use super::watch::{Claim, Spent, Standing, Watch};
+use super::watch::{Claim, Standing, Watch};
 use super::window::{Digest, Seen, Tally, Window};
 use super::{Action, Rule, RuleSet};
 use crate::domain::{Answer, Decision, DoorId, Observation, Prediction, RuleId, Stamp, Verdict};
@@ -132,21 +132,9 @@ impl View {
         if watch.spent.is_some() || (grants.is_empty() && !rule.speaks()) {
             return;
         }
-        let ledger = &mut context.ledgers[position];
-        let spent = if watch.is_cooling(rule, at) {
-            Spent::Cooldown
-        } else if !ledger.allows(rule.max_per_hour, at) {
-            Spent::Budget
-        } else {
-            Spent::Fired
-        };
-        watch.spent = Some(spent);
-        if spent != Spent::Fired {
-            ledger.suppressed += 1;
+        if !watch.fire(rule, &mut context.ledgers[position], at) {
             return;
         }
-        watch.last_fired = Some(at);
-        ledger.enter(rule.max_per_hour, at);
         if !grants.is_empty() {
             watch.claim(Claim::Granted);
         }
@@ -182,14 +170,7 @@ impl View {
         let reason = reason::firing(rule, tally, &digest, held);
         let observation = observation(prediction, tally, digest);
         let grants = grants.iter().map(|door| Verdict::Authorise { door: (*door).clone() });
-        let words = rule.actions.iter().filter_map(|action| match action {
-            Action::Authorise(_) => None,
-            Action::Alert { severity, snapshot } => {
-                Some(Verdict::Alert { severity: *severity, snapshot: *snapshot })
-            }
-            Action::Log => Some(Verdict::Log),
-        });
-        for verdict in grants.chain(words) {
+        for verdict in grants.chain(words(rule)) {
             if let Verdict::Authorise { door } = &verdict {
                 self.doorways.iter_mut().filter(|d| d.door == *door).for_each(|d| d.presence.granted = true);
             }
@@ -240,6 +221,17 @@ impl View {
             decisions.push(decide(None, verdict, observation, reason, prediction, context.now));
         }
     }
+}
+
+/// The verdicts of a rule's actions other than opening doors.
+pub(super) fn words(rule: &Rule) -> impl Iterator<Item = Verdict> {
+    rule.actions.iter().filter_map(|action| match action {
+        Action::Authorise(_) => None,
+        Action::Alert { severity, snapshot } => {
+            Some(Verdict::Alert { severity: *severity, snapshot: *snapshot })
+        }
+        Action::Log => Some(Verdict::Log),
+    })
 }
 
 fn observation(prediction: &Prediction, tally: Tally, digest: Digest) -> Observation {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Rule;
+use super::ledger::Ledger;
 use super::schedule::{Gate, Moment};
 use super::window::Window;
 use crate::domain::Stamp;
@@ -107,8 +108,27 @@ impl Watch {
         }
     }
 
+    /// Fires at `at`, unless cooldown or budget hold it back; its presence is spent either way.
+    pub(super) fn fire(&mut self, rule: &Rule, ledger: &mut Ledger, at: Stamp) -> bool {
+        let spent = if self.is_cooling(rule, at) {
+            Spent::Cooldown
+        } else if !ledger.allows(rule.max_per_hour, at) {
+            Spent::Budget
+        } else {
+            Spent::Fired
+        };
+        self.spent = Some(spent);
+        if spent == Spent::Fired {
+            self.last_fired = Some(at);
+            ledger.enter(rule.max_per_hour, at);
+        } else {
+            ledger.suppressed += 1;
+        }
+        spent == Spent::Fired
+    }
+
     /// Whether its cooldown is still running at `at`.
-    pub(super) fn is_cooling(&self, rule: &Rule, at: Stamp) -> bool {
+    fn is_cooling(&self, rule: &Rule, at: Stamp) -> bool {
         self.last_fired.is_some_and(|fired| at.since(fired) < rule.cooldown)
     }
 

@@ -1,63 +1,80 @@
-//! A frame as a coarse picture of its light.
+//! A frame as a small picture of its light.
 
-/// The side of a cell in pixels.
-pub const CELL: usize = 8;
+use std::ops::Range;
 
-/// Of a cell's rows every other one is read: half the work, and its mean is hardly noisier.
-const ROW_STEP: usize = 2;
+/// The small picture is at most about this many cells wide.
+const WIDEST: u32 = 240;
 
-/// Mean luma of cells of 8x8 pixels, in units of 1/16 (0..=4080). Pixels that fill no whole cell at the right and
-/// lower edge are left out; a frame smaller than a cell is one cell.
+/// Mean luma of square cells, in units of 1/16 (0..=4080). Cells are 4 pixels wide in frames of up to 960 pixels,
+/// 8 up to 1,920, then 16. Pixels that fill no whole cell at the right and lower edge are left out; a frame smaller
+/// than a cell is one cell.
 ///
 /// Luma is Y' of ITU-R BT.601 in full range: `0.299 R + 0.587 G + 0.114 B`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LumaGrid {
+    cell: usize,
     columns: usize,
     rows: usize,
     cells: Vec<u16>,
 }
 
-/// Weights in 1/256 for the bytes of eight RGB pixels.
-const WEIGHTS: [i16; 3 * CELL] = {
-    let mut weights = [77; 3 * CELL];
+/// Bytes of eight RGB pixels.
+const EIGHT: usize = 24;
+
+/// Weights in 1/256 for the bytes of eight pixels.
+const WEIGHTS: [i16; EIGHT] = {
+    let mut weights = [0; EIGHT];
     let mut i = 0;
-    while i < CELL {
-        weights[3 * i + 1] = 150;
-        weights[3 * i + 2] = 29;
+    while i < EIGHT {
+        weights[i] = [77, 150, 29][i % 3];
         i += 1;
     }
     weights
 };
 
+/// The side of a cell in a frame of this width, in pixels.
+fn cell_side(width: u32) -> usize {
+    width.div_ceil(WIDEST).next_power_of_two().clamp(4, 16) as usize
+}
+
 impl LumaGrid {
     /// The grid of an RGB picture; `rgb` must hold `width * height * 3` bytes, both sides at least 1.
     #[must_use]
     pub fn of(rgb: &[u8], width: u32, height: u32) -> Self {
+        let cell = cell_side(width);
         let (width, height) = (width as usize, height as usize);
-        let (columns, rows) = (width / CELL, height / CELL);
+        let (columns, rows) = (width / cell, height / cell);
         if columns == 0 || rows == 0 {
-            return Self::of_tiny(rgb);
+            return Self::of_tiny(rgb, cell);
         }
-        let mut cells = Vec::with_capacity(columns * rows);
-        let mut sums = vec![0i32; columns];
-        for band in rgb.chunks_exact(width * 3 * CELL).take(rows) {
-            sums.fill(0);
-            for row in band.chunks_exact(width * 3).step_by(ROW_STEP) {
-                for (sum, pixels) in sums.iter_mut().zip(row.as_chunks::<{ 3 * CELL }>().0) {
-                    *sum += weighted(pixels);
-                }
+        let mut cells = vec![0u16; columns * rows];
+        // Two rows of each cell are read: noise is hardly larger than with all, the work a half or less.
+        let stride = width * 3;
+        let mut pair = vec![0i16; stride];
+        for (band, cells) in rgb.chunks_exact(stride * cell).zip(cells.chunks_exact_mut(columns)) {
+            let (above, below) = (&band[..stride], &band[stride * (cell / 2)..][..stride]);
+            for ((sum, a), b) in pair.iter_mut().zip(above).zip(below) {
+                *sum = i16::from(*a) + i16::from(*b);
             }
-            let samples = (CELL * CELL / ROW_STEP) as i32;
-            cells.extend(sums.iter().map(|sum| (sum / (samples * 16)) as u16));
+            match cell {
+                4 => fours(&pair, cells),
+                _ => eights(&pair, cell / 8, cells),
+            }
         }
-        Self { columns, rows, cells }
+        Self { cell, columns, rows, cells }
     }
 
-    fn of_tiny(rgb: &[u8]) -> Self {
+    fn of_tiny(rgb: &[u8], cell: usize) -> Self {
         let sum: u64 =
             rgb.iter().zip(WEIGHTS[..3].iter().cycle()).map(|(&c, &w)| u64::from(c) * w as u64).sum();
         let pixels = (rgb.len() / 3).max(1) as u64;
-        Self { columns: 1, rows: 1, cells: vec![(sum / (pixels * 16)) as u16] }
+        Self { cell, columns: 1, rows: 1, cells: vec![(sum / (pixels * 16)) as u16] }
+    }
+
+    /// The side of a cell in pixels.
+    #[must_use]
+    pub fn cell(&self) -> usize {
+        self.cell
     }
 
     /// Cells in a row, at least 1.
@@ -79,38 +96,113 @@ impl LumaGrid {
     }
 }
 
-/// The luma of eight pixels, summed, in 1/256.
-fn weighted(pixels: &[u8; 3 * CELL]) -> i32 {
+/// Cells of 4 pixels from two rows added up: in 1/16 of a step, 8 samples each.
+fn fours(pair: &[i16], cells: &mut [u16]) {
+    for (cell, four) in cells.iter_mut().zip(pair.as_chunks::<{ EIGHT / 2 }>().0) {
+        let sum: i32 = four.iter().zip(&WEIGHTS).map(|(&c, &w)| i32::from(c) * i32::from(w)).sum();
+        *cell = (sum / 128) as u16;
+    }
+}
+
+/// Cells of `n` times 8 pixels from two rows added up.
+fn eights(pair: &[i16], n: usize, cells: &mut [u16]) {
+    let samples = (16 * n) as i32;
+    for (cell, eights) in cells.iter_mut().zip(pair.as_chunks::<EIGHT>().0.chunks_exact(n.max(1))) {
+        let sum: i32 = eights.iter().map(weighted).sum();
+        *cell = (sum / (samples * 16)) as u16;
+    }
+}
+
+/// The luma of eight pixels of two rows, summed, in 1/256.
+fn weighted(pixels: &[i16; EIGHT]) -> i32 {
     pixels.iter().zip(&WEIGHTS).map(|(&c, &w)| i32::from(c) * i32::from(w)).sum()
+}
+
+/// Of a picture every 16th pixel of every 16th row is asked for its colour.
+const SPARSE: usize = 16;
+
+/// Below this colourfulness a picture is grey, above the other it has colours; between, nothing is said.
+const GREY: f32 = 2.0;
+const COLOURED: f32 = 5.0;
+
+/// Whether a picture has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colours {
+    /// It has.
+    Some,
+    /// It is grey, as under infrared light.
+    None,
+    /// Neither can be said.
+    Unclear,
+}
+
+/// Whether an RGB picture has colours.
+pub(super) fn colours(rgb: &[u8], width: u32) -> Colours {
+    match colourfulness(rgb, width) {
+        grey if grey < GREY => Colours::None,
+        coloured if coloured > COLOURED => Colours::Some,
+        _ => Colours::Unclear,
+    }
+}
+
+/// How colourful an RGB picture is: the mean difference between the largest and the smallest channel, 0..=255. A
+/// camera that has switched to infrared light gives about 0.
+fn colourfulness(rgb: &[u8], width: u32) -> f32 {
+    let rows = rgb.chunks_exact(width as usize * 3).step_by(SPARSE);
+    let pixels = rows.flat_map(|row| row.as_chunks::<3>().0.iter().step_by(SPARSE));
+    let (sum, count) = pixels.fold((0u32, 0u32), |(sum, count), &[r, g, b]| {
+        (sum + u32::from(r.max(g).max(b) - r.min(g).min(b)), count + 1)
+    });
+    sum as f32 / count.max(1) as f32
+}
+
+/// The cells from `lo` to `hi`, in fractions of `n` cells; at least one.
+pub(super) fn span(lo: f32, hi: f32, n: usize) -> Range<usize> {
+    let start = ((lo * n as f32) as usize).min(n - 1);
+    start..((hi * n as f32).ceil() as usize).clamp(start + 1, n)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_cell_is_the_mean_luma_of_its_own_pixels() {
-        let (width, height) = (20, 17);
-        let rgb: Vec<u8> = (0..width * height)
-            .flat_map(|i| match (i % width / 8, i / width / 8) {
+    fn picture(width: u32, height: u32, side: u32) -> Vec<u8> {
+        (0..width * height)
+            .flat_map(|i| match (i % width / side, i / width / side) {
                 (0, 0) => [255, 255, 255],
                 (1, 0) => [255, 0, 0],
                 (0, 1) => [0, 255, 0],
                 (1, 1) => [10, 20, 30],
                 _ => [99, 99, 99],
             })
-            .collect();
-        let grid = LumaGrid::of(&rgb, width, height);
-        assert_eq!((grid.columns(), grid.rows()), (2, 2));
-        let expected = [255.0, 0.299 * 255.0, 0.587 * 255.0, 0.299 * 10.0 + 0.587 * 20.0 + 0.114 * 30.0];
-        for (&cell, luma) in grid.cells().iter().zip(expected) {
-            assert!((f64::from(cell) / 16.0 - luma).abs() < 0.5, "{cell} for {luma}");
+            .collect()
+    }
+
+    #[test]
+    fn a_cell_is_the_mean_luma_of_its_own_pixels() {
+        for (width, height, side) in [(12, 11, 4), (10, 9, 4), (1900, 20, 8), (4000, 33, 16)] {
+            let grid = LumaGrid::of(&picture(width, height, side), width, height);
+            let size = ((width / side) as usize, (height / side) as usize);
+            assert_eq!((grid.cell(), (grid.columns(), grid.rows())), (side as usize, size));
+            let expected = [255.0, 0.299 * 255.0, 0.587 * 255.0, 0.299 * 10.0 + 0.587 * 20.0 + 0.114 * 30.0];
+            let second = &grid.cells()[grid.columns()..];
+            let found = [grid.cells()[0], grid.cells()[1], second[0], second[1]];
+            for (cell, luma) in found.into_iter().zip(expected) {
+                assert!((f64::from(cell) / 16.0 - luma).abs() < 0.5, "{cell} for {luma} at side {side}");
+            }
         }
     }
 
     #[test]
     fn a_tiny_frame_is_one_cell() {
-        let grid = LumaGrid::of(&[200; 3 * 5 * 3], 5, 3);
+        let grid = LumaGrid::of(&[200; 3 * 3 * 3], 3, 3);
         assert_eq!((grid.columns(), grid.rows(), grid.cells()), (1, 1, &[3200][..]));
+    }
+
+    #[test]
+    fn grey_is_without_colour() {
+        assert_eq!(colourfulness(&[90; 40 * 40 * 3], 40), 0.0);
+        let orange: Vec<u8> = [200, 120, 40].repeat(40 * 40);
+        assert_eq!(colourfulness(&orange, 40), 160.0);
     }
 }

@@ -1,7 +1,7 @@
 //! The motion gate on scenes made up for the purpose.
 
 use super::*;
-use crate::domain::{CameraId, FrameRef, FrameSeq, ZoneId};
+use crate::domain::{CameraId, FrameRef, FrameSeq, Stamp, ZoneId};
 
 const WIDTH: u32 = 160;
 const HEIGHT: u32 = 120;
@@ -32,16 +32,20 @@ impl Scene {
 
 const DAY: (f32, f32) = (1.0, 0.0);
 
-fn region(zone: &str, rect: NormRect) -> Region {
-    Region { zone: Some(ZoneId::new(zone).unwrap()), rect }
+fn region(zone: &str, rect: NormRect) -> Watched {
+    Watched { region: Region { zone: Some(ZoneId::new(zone).unwrap()), rect }, ..Watched::picture() }
+}
+
+/// A gate that takes its time for the tests.
+fn motion() -> MotionSettings {
+    MotionSettings { min_area: 0.02, hold: Duration::from_secs(1), ..MotionSettings::default() }
 }
 
 /// A watcher over the left and the right half that has learnt the scene.
 fn watching() -> (Watcher, Scene) {
     let half = |x0, x1| NormRect::new(x0, 0.0, x1, 1.0).unwrap();
     let regions = vec![region("left", half(0.0, 0.5)), region("right", half(0.5, 1.0))];
-    let motion = MotionSettings { min_area: 0.02, min_change: 12, hold: Duration::from_secs(1) };
-    let mut watcher = Watcher::new(Settings { regions, motion: Some(motion) });
+    let mut watcher = Watcher::new(Settings::new(regions, Some(motion())));
     let mut scene = Scene { random: 1, frames: 0 };
     for n in 0..5 {
         let look = watcher.look(scene.frame(DAY, None)).expect("learning looks");
@@ -61,7 +65,7 @@ fn zones(look: Option<Look>) -> Vec<String> {
 #[test]
 fn without_the_gate_every_frame_is_looked_at() {
     let regions = vec![Region { zone: None, rect: NormRect::FULL }];
-    let mut watcher = Watcher::new(Settings { regions: regions.clone(), motion: None });
+    let mut watcher = Watcher::new(Settings::new(vec![Watched::picture()], None));
     let mut scene = Scene { random: 1, frames: 0 };
     for _ in 0..5 {
         assert_eq!(watcher.look(scene.frame(DAY, None)).unwrap().regions, regions);
@@ -71,7 +75,7 @@ fn without_the_gate_every_frame_is_looked_at() {
 
 #[test]
 fn without_regions_there_is_no_look() {
-    let mut watcher = Watcher::new(Settings { regions: vec![], motion: None });
+    let mut watcher = Watcher::new(Settings::new(vec![], None));
     assert!(watcher.look(Scene { random: 1, frames: 0 }.frame(DAY, None)).is_none());
     assert_eq!(watcher.counts().gated, 1);
 }
@@ -129,4 +133,62 @@ fn frames_of_another_size_are_learnt_anew() {
     let half = frame.rgb()[..frame.rgb().len() / 2].to_vec();
     let frame = Frame::new(frame.camera().clone(), frame.at(), WIDTH, HEIGHT / 2, half).unwrap();
     assert_eq!(zones(watcher.look(frame)), ["left", "right"]);
+}
+
+#[test]
+fn a_region_is_looked_at_every_so_often_though_nothing_moves() {
+    let every = Some(Duration::from_secs(2));
+    let mut watcher =
+        Watcher::new(Settings::new(vec![Watched { every, ..Watched::picture() }], Some(motion())));
+    let mut scene = Scene { random: 1, frames: 0 };
+    let looks: Vec<bool> = (0..36).map(|_| watcher.look(scene.frame(DAY, None)).is_some()).collect();
+    let after_learning: Vec<usize> = (6..36).filter(|n| looks[*n]).collect();
+    assert_eq!(after_learning, [14, 24, 34], "2 s at 5 frames a second, from the last look of the learning");
+}
+
+#[test]
+fn a_crop_follows_what_moves_within_its_zone() {
+    let mut watcher = Watcher::new(Settings {
+        crops: Crops::Motion,
+        ..Settings::new(vec![Watched::picture()], Some(motion()))
+    });
+    let mut scene = Scene { random: 1, frames: 0 };
+    (0..10).for_each(|_| drop(watcher.look(scene.frame(DAY, None))));
+    for x in [40, 60, 80, 100] {
+        let look = watcher.look(scene.frame(DAY, Some((x, 60)))).expect("it moves");
+        let (w, h) = (WIDTH as f32, HEIGHT as f32);
+        let thing = NormRect::new(x as f32 / w, 60.0 / h, (x + 24) as f32 / w, 84.0 / h).unwrap();
+        let crop = look.regions[0].rect;
+        assert!(crop.intersection(&thing).is_some_and(|both| both.iou(&thing) > 0.99), "{crop:?} at {x}");
+        assert!(crop.area() < 4.0 * thing.area(), "{crop:?} at {x}");
+        assert!(watcher.moving()[0].iou(&thing) > 0.7, "{:?} at {x}", watcher.moving());
+    }
+}
+
+#[test]
+fn flicker_smaller_than_min_size_is_no_motion() {
+    let large = MotionSettings { min_area: 0.0001, min_size: 0.05, ..motion() };
+    let mut watcher = Watcher::new(Settings::new(vec![Watched::picture()], Some(large)));
+    let mut scene = Scene { random: 1, frames: 0 };
+    (0..10).for_each(|_| drop(watcher.look(scene.frame(DAY, None))));
+    assert!(watcher.look(scene.frame(DAY, Some((40, 40)))).is_none(), "3 % of the picture");
+}
+
+#[test]
+fn a_shadow_is_no_motion_unless_it_is_asked_for_and_a_thing_as_dark_is() {
+    for (shadows, pattern, expected) in [(false, true, false), (true, true, true), (false, false, true)] {
+        let mut watcher = Watcher::new(Settings::new(
+            vec![Watched::picture()],
+            Some(MotionSettings { shadows, ..motion() }),
+        ));
+        let mut scene = Scene { random: 1, frames: 0 };
+        (0..10).for_each(|_| drop(watcher.look(scene.frame(DAY, None))));
+        let mut frame = scene.frame(DAY, None);
+        for y in 40..90usize {
+            for value in &mut frame.rgb_mut()[(y * 160 + 50) * 3..][..60 * 3] {
+                *value = if pattern { (f32::from(*value) * 0.6) as u8 } else { 40 + *value % 8 };
+            }
+        }
+        assert_eq!(watcher.look(frame).is_some(), expected, "shadows {shadows}, pattern {pattern}");
+    }
 }

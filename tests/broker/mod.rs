@@ -145,6 +145,7 @@ fn settings_on(port: u16) -> Settings {
         discovery_prefix: Some("homeassistant".into()),
         client_id: "portero-test".into(),
         site: "Test".into(),
+        tamper: vec![],
     }
 }
 

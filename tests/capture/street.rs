@@ -6,19 +6,24 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use portero::domain::{FrameRef, FrameSeq, NormRect, Region, Stamp, ZoneId};
-use portero::watch::{self, MotionSettings, Watcher};
+use portero::watch::{self, MotionSettings, Watched, Watcher};
 
 use super::*;
 
 /// The gate as the configuration has it when it is just switched on, but with a short hold: what counts here is
 /// what it sees.
-const MOTION: MotionSettings =
-    MotionSettings { min_area: 0.01, min_change: 12, hold: Duration::from_millis(500) };
+fn motion() -> MotionSettings {
+    MotionSettings { hold: Duration::from_millis(500), ..MotionSettings::default() }
+}
 
 const WIDTH: u32 = 384;
 const HEIGHT: u32 = 288;
 /// The first frame of the clip that is shown; the labels begin at 398.
 const FIRST: u64 = 378;
+
+fn watched(zone: ZoneId, rect: NormRect) -> Watched {
+    Watched { region: Region { zone: Some(zone), rect }, ..Watched::picture() }
+}
 
 /// The street clip, 768x576 at 10 frames a second; `None`, with a word, where it is not at hand.
 fn street() -> Option<PathBuf> {
@@ -67,8 +72,8 @@ fn nearly_everybody_on_the_street_opens_the_gate_of_his_zone() {
         }
     }
     let name = |i: usize| ZoneId::new(&format!("zone-{i}")).unwrap();
-    let regions = zones.iter().enumerate().map(|(i, &rect)| Region { zone: Some(name(i)), rect }).collect();
-    let mut watcher = Watcher::new(watch::Settings { regions, motion: Some(MOTION) });
+    let regions = zones.iter().enumerate().map(|(i, &rect)| watched(name(i), rect)).collect();
+    let mut watcher = Watcher::new(watch::Settings::new(regions, Some(motion())));
     let (mut persons, mut missed, mut empty, mut passed) = (0, Vec::new(), 0, 0);
     each_frame(&half, 5.0, |frame| {
         let seq = FIRST + 2 * frame.at().seq.0;
@@ -106,8 +111,7 @@ fn the_street_without_anybody_keeps_the_gate_shut_in_spite_of_noise() {
         *values.select_nth_unstable(frames.len() / 2).1
     };
     let empty: Vec<u8> = (0..frames[0].len()).map(median).collect();
-    let regions = vec![Region { zone: None, rect: NormRect::FULL }];
-    let mut watcher = Watcher::new(watch::Settings { regions, motion: Some(MOTION) });
+    let mut watcher = Watcher::new(watch::Settings::new(vec![Watched::picture()], Some(motion())));
     let mut random = 1u32;
     for n in 0..50u64 {
         let mut noise = || {

@@ -12,10 +12,10 @@ use anyhow::{Context, bail, ensure};
 use portero::capture::{Camera, Pace, Settings as CaptureSettings, Source};
 use portero::clock::{self, SystemClock};
 use portero::daemon;
-use portero::domain::{CameraId, CameraState, Frame, NormRect, Region};
+use portero::domain::{CameraId, CameraState, Frame, NormRect};
 use portero::infer::{Model, Preprocessor};
 use portero::shutdown::stop_pair;
-use portero::watch::{MotionSettings, Settings as WatchSettings, Watcher};
+use portero::watch::{MotionSettings, Settings as WatchSettings, Watched, Watcher};
 use serde_json::json;
 
 use super::ModelFile;
@@ -79,9 +79,9 @@ fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<Costs> {
     let n = received as f64;
     let (receive, decode) = ((thread_cpu_ms() - own) / n, (children_cpu_ms()? - children) / n);
 
-    let motion = MotionSettings { min_area: 0.01, min_change: 12, hold: Duration::from_secs(1) };
-    let regions = vec![Region { zone: None, rect: NormRect::FULL }];
-    let mut watcher = Watcher::new(WatchSettings { regions, motion: Some(motion) });
+    let motion = MotionSettings { hold: Duration::from_secs(1), ..MotionSettings::default() };
+    let regions = vec![Watched::picture()];
+    let mut watcher = Watcher::new(WatchSettings::new(regions, Some(motion)));
     let copies = frames.clone();
     let begun = thread_cpu_ms();
     for frame in copies {

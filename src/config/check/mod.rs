@@ -14,10 +14,11 @@ use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::units::show_duration;
 use super::{CameraConfig, Config};
-use crate::domain::{Label, NormRect, Region, Score};
+use crate::domain::{Label, Region, Score};
 use crate::infer::Manifest;
-use crate::rules::RuleSet;
-use crate::{doors, infer, watch};
+use crate::rules::{RuleSet, Trigger};
+use crate::watch::Watched;
+use crate::{doors, infer, notify, watch};
 
 /// What the rules need to know of the model.
 pub(super) struct ModelLabels {
@@ -49,6 +50,8 @@ pub(super) fn config(
         return None;
     }
     unused(&raw, report);
+    let watched = raw.cameras.iter().filter(|camera| camera.tamper.is_some());
+    let tamper = watched.filter_map(|camera| camera.id.as_ref()?.id.clone()).collect();
     let model = raw.model?;
     Some(Config {
         site: raw.site.name,
@@ -68,7 +71,7 @@ pub(super) fn config(
         doors: doors.into_iter().collect::<Option<_>>()?,
         store: raw.store,
         notify: match raw.broker {
-            Some(broker) => Some(broker.settings?),
+            Some(broker) => Some(notify::Settings { tamper, ..broker.settings? }),
             None => None,
         },
         sha256,
@@ -76,18 +79,28 @@ pub(super) fn config(
 }
 
 fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {
-    let asking: Vec<&RawRule> = rules.iter().filter(|rule| rule.listens_to(camera)).collect();
+    let asks = |rule: &&RawRule| rule.listens_to(camera) && rule.trigger == Trigger::Predictions;
+    let asking: Vec<&RawRule> = rules.iter().filter(asks).collect();
+    let every = |asks: &dyn Fn(&RawRule) -> bool| {
+        asking.iter().filter(|rule| asks(rule)).filter_map(|rule| rule.every.value).min()
+    };
     let mut regions = Vec::new();
     for zone in &camera.zones {
-        if asking.iter().any(|rule| names(rule.zone.as_ref(), zone.id.as_ref())) {
+        let asks = |rule: &RawRule| names(rule.zone.as_ref(), zone.id.as_ref());
+        if asking.iter().any(|rule| asks(rule)) {
             let zone = zone.zone.as_ref()?;
-            regions.push(Region { zone: Some(zone.id().clone()), rect: zone.bounds() });
+            let region = Region { zone: Some(zone.id().clone()), rect: zone.bounds() };
+            regions.push(Watched { region, shape: Some(zone.shape().clone()), every: every(&asks) });
         }
     }
-    if regions.is_empty() || asking.iter().any(|rule| rule.zone.is_none()) {
-        regions.push(Region { zone: None, rect: NormRect::FULL });
+    // Without any rule the picture is classified all the same, for what is told of persons.
+    let unheard = !rules.iter().any(|rule| rule.listens_to(camera));
+    if unheard || asking.iter().any(|rule| rule.zone.is_none()) {
+        let every = every(&|rule| rule.zone.is_none());
+        regions.push(Watched { every, ..Watched::picture() });
     }
-    let watch = watch::Settings { regions, motion: camera.motion };
+    let (crops, masks) = (camera.crops, camera.masks.clone());
+    let watch = watch::Settings { regions, motion: camera.motion, crops, masks, tamper: camera.tamper };
     Some(CameraConfig { capture: camera.capture.clone()?, watch })
 }
 

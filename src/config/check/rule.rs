@@ -10,7 +10,7 @@ use crate::config::reader::Report;
 use crate::config::units::show_duration;
 use crate::domain::{Answer, DoorId, Score};
 use crate::doors::Mode;
-use crate::rules::{Action, Agreement, During, Rule};
+use crate::rules::{Action, Agreement, During, Rule, Trigger};
 
 const UNKNOWN: &str = "unknown";
 /// Below this score a grant without a schedule deserves a word.
@@ -26,11 +26,15 @@ pub(super) fn check(
     let cameras = cameras(rule, raw, report);
     zone(rule, &cameras, raw, report);
     let answers = labels.map(|labels| answers(rule, labels, report));
+    watched(rule, &cameras, report);
     let during = rule.during.as_ref().map(|reference| during(reference, raw, report));
     let door = rule.door.as_ref().map(|reference| door(reference, raw, report));
     grant(rule, raw, report);
-    times(rule, report);
-    collectable(rule, &cameras, report);
+    if rule.trigger == Trigger::Predictions {
+        times(rule, report);
+        collectable(rule, &cameras, report);
+    }
+    idle_interval(rule, &cameras, report);
     if report.has_errors() {
         return None;
     }
@@ -43,6 +47,7 @@ pub(super) fn check(
         id: rule.id.as_ref()?.id.clone()?,
         zone: cameras.iter().find_map(zone_of),
         cameras: cameras.iter().map(|camera| camera.id.as_ref()?.id.clone()).collect::<Option<_>>()?,
+        trigger: rule.trigger.clone(),
         answers: answers?,
         min_score: Score::new(rule.min_score.value)?,
         margin: rule.margin,
@@ -233,6 +238,33 @@ fn times(rule: &RawRule, report: &Report) {
         _ => problem.label(format!("{cooldown} by default")),
     };
     report.add(problem.help("otherwise the rule is ready again before it could have fired"));
+}
+
+/// A camera must be watched for what a rule waits for.
+fn watched(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+    if !matches!(rule.trigger, Trigger::Tamper(_)) {
+        return;
+    }
+    for camera in cameras.iter().filter(|camera| camera.tamper.is_none()) {
+        let message = format!("camera `{}` is not watched for tampering", camera.name());
+        report.add(
+            Problem::error(rule.span.clone(), message)
+                .label("the rule cannot fire")
+                .help("give the camera `tamper = true`"),
+        );
+    }
+}
+
+/// `every` asks for looks beside those at motion; a camera without the gate looks all the time.
+fn idle_interval(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+    let Some(span) = &rule.every.span else { return };
+    let Some(camera) = cameras.iter().find(|camera| camera.motion.is_none()) else { return };
+    let message = format!("`every` has no meaning for camera `{}`", camera.name());
+    report.add(
+        Problem::error(span.clone(), message)
+            .label("each of its pictures is looked at anyway")
+            .help("give the camera `motion = true`, or take `every` away"),
+    );
 }
 
 /// Whether the slowest camera delivers enough pictures within `within`.

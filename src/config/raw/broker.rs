@@ -51,6 +51,8 @@ pub(super) fn read(file: &Table<'_>, site: &RawSite, place: &Place) -> Option<Ra
         discovery_prefix,
         client_id,
         site: site.name.clone(),
+        // Filled in when the cameras are known.
+        tamper: Vec::new(),
     });
     Some(RawBroker { prefix, settings })
 }

@@ -9,8 +9,8 @@ use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Named, Setting, Table, Value, every};
 use crate::config::units::show_duration;
-use crate::domain::{CameraId, NormRect, Zone, ZoneError, ZoneId};
-use crate::watch::MotionSettings;
+use crate::domain::{CameraId, NormRect, Polygon, Zone, ZoneError, ZoneId};
+use crate::watch::{Crops, MotionSettings, TamperSettings};
 
 /// `[[camera]]`; `capture` is `None` when it is wrong and was reported.
 pub(in crate::config) struct RawCamera {
@@ -18,6 +18,10 @@ pub(in crate::config) struct RawCamera {
     pub(in crate::config) fps: f32,
     pub(in crate::config) capture: Option<Settings>,
     pub(in crate::config) motion: Option<MotionSettings>,
+    pub(in crate::config) crops: Crops,
+    pub(in crate::config) tamper: Option<TamperSettings>,
+    /// Wrong shapes were reported and are left out.
+    pub(in crate::config) masks: Vec<Polygon>,
     pub(in crate::config) zones: Vec<RawZone>,
 }
 
@@ -61,7 +65,11 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
         pace,
         looped,
     });
-    RawCamera { id, fps: fps.value, capture, motion: motion(table), zones }
+    let masks = table.tables("mask", &keys::MASK);
+    let masks = masks.iter().filter_map(|mask| shape(mask, "mask")).collect();
+    let motion = motion(table);
+    let crops = crops(table, motion.is_some());
+    RawCamera { id, fps: fps.value, capture, motion, crops, tamper: tamper(table), masks, zones }
 }
 
 /// A camera must be given the time of two frames before it is called stalled.
@@ -104,13 +112,31 @@ fn playback(table: &Table<'_>, source: Option<&Source>) -> (Pace, bool) {
     (pace, looped)
 }
 
+fn tamper(table: &Table<'_>) -> Option<TamperSettings> {
+    let default = TamperSettings::default();
+    let value = table.get("tamper")?;
+    match value.as_bool() {
+        Some(on) => return on.then_some(default),
+        None if !value.is_table() => return value.wrong("true, false or a table { after, frozen_after }"),
+        None => {}
+    }
+    let tamper = value.table(&keys::TAMPER)?;
+    let times = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    Some(TamperSettings {
+        after: tamper.setting("after", default.after, |value| value.duration(times.clone())).value,
+        frozen_after: tamper
+            .setting("frozen_after", default.frozen_after, |value| value.duration(times))
+            .value,
+    })
+}
+
 fn motion(table: &Table<'_>) -> Option<MotionSettings> {
-    let default = MotionSettings { min_area: 0.01, min_change: 12, hold: Duration::from_secs(2) };
+    let default = MotionSettings::default();
     let value = table.get("motion")?;
     match value.as_bool() {
         Some(on) => return on.then_some(default),
         None if !value.is_table() => {
-            return value.wrong("true, false or a table { min_area, min_change, hold }");
+            return value.wrong("true, false or a table { min_area, min_change, min_size, shadows, hold }");
         }
         None => {}
     }
@@ -123,33 +149,50 @@ fn motion(table: &Table<'_>) -> Option<MotionSettings> {
                 value.whole(1..=255).and_then(|n| n.try_into().ok())
             })
             .value,
+        min_size: gate.setting("min_size", default.min_size, |value| value.number(0.0..=1.0)).value,
+        shadows: gate.setting("shadows", default.shadows, Value::yes_no).value,
         hold: gate.setting("hold", default.hold, |value| value.duration(holds)).value,
     })
+}
+
+/// What the classifier is shown, which without the gate is always the zone.
+fn crops(table: &Table<'_>, gated: bool) -> Crops {
+    let words = [("zone", Crops::Zone), ("motion", Crops::Motion)];
+    let crops = table.setting("crops", Crops::Zone, |value| value.word(&words)).value;
+    if crops == Crops::Motion && !gated {
+        table.pointless("crops", "crops follow what moves, and the camera has no `motion`");
+    }
+    crops
 }
 
 fn zone(table: &Table<'_>) -> RawZone {
     let id = table.required("id", "\"door\"").and_then(|value| value.name(ZoneId::new));
     let name = id.as_ref().and_then(|id| id.id.clone());
-    let zone = match (table.get("polygon"), table.get("box")) {
-        (Some(polygon), None) => self::polygon(&polygon, name),
-        (None, Some(rect)) => self::rect(&rect, name),
+    let zone = shape(table, "zone").and_then(|shape| Some(Zone::new(name?, shape)));
+    RawZone { id, zone }
+}
+
+const SHAPE_HELP: &str =
+    "coordinates are fractions of the picture: 0.0 is left or top, 1.0 is right or bottom";
+
+/// `polygon` or `box`, exactly one of them.
+fn shape(table: &Table<'_>, what: &str) -> Option<Polygon> {
+    match (table.get("polygon"), table.get("box")) {
+        (Some(polygon), None) => self::polygon(&polygon),
+        (None, Some(rect)) => self::rect(&rect),
         (Some(_), Some(value)) => value.reject(value.error("`polygon` and `box` exclude each other")),
         (None, None) => {
             table.report.add(
-                Problem::error(table.span.clone(), "the zone has no shape")
+                Problem::error(table.span.clone(), format!("the {what} has no shape"))
                     .help("for example: box = [0.25, 0.1, 0.75, 0.9]  (left, top, right, bottom)")
                     .help("or: polygon = [[0.2, 0.1], [0.8, 0.1], [0.5, 0.9]]"),
             );
             None
         }
-    };
-    RawZone { id, zone }
+    }
 }
 
-const ZONE_HELP: &str =
-    "coordinates are fractions of the picture: 0.0 is left or top, 1.0 is right or bottom";
-
-fn polygon(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
+fn polygon(value: &Value<'_>) -> Option<Polygon> {
     let items = value.items("a list of points, as in [[0.2, 0.1], [0.8, 0.1], [0.5, 0.9]]");
     let point = |item: &Value<'_>| item.fractions("a list of points [x, y], each from 0.0 to 1.0");
     let points: Option<Vec<(f32, f32)>> = items.iter().map(|item| point(item).map(|[x, y]| (x, y))).collect();
@@ -157,20 +200,15 @@ fn polygon(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
     if items.is_empty() && value.as_list().is_none() {
         return None;
     }
-    // The shape is judged even when the name is not usable.
-    let stand_in = || ZoneId::new("zone").ok();
-    let usable = name.is_some();
-    let zone =
-        Zone::polygon(name.or_else(stand_in)?, points).map_err(|error| report_shape(value, &error)).ok()?;
-    usable.then_some(zone)
+    Polygon::new(points).map_err(|error| report_shape(value, &error)).ok()
 }
 
-fn rect(value: &Value<'_>, name: Option<ZoneId>) -> Option<Zone> {
+fn rect(value: &Value<'_>) -> Option<Polygon> {
     let [x0, y0, x1, y1] = value.fractions("[left, top, right, bottom], each from 0.0 to 1.0")?;
     let rect = NormRect::new(x0, y0, x1, y1).map_err(|error| report_shape(value, &error)).ok()?;
-    Some(Zone::rect(name?, rect))
+    Some(rect.into())
 }
 
 fn report_shape(value: &Value<'_>, error: &ZoneError) {
-    value.report.add(value.error(error.to_string()).help(ZONE_HELP));
+    value.report.add(value.error(error.to_string()).help(SHAPE_HELP));
 }

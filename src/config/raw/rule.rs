@@ -7,9 +7,10 @@ use toml::Spanned;
 
 use super::camera::RawCamera;
 use crate::config::problem::Problem;
-use crate::config::reader::{Named, Setting, Table, Value};
+use crate::config::reader::{Named, Setting, Table, Value, every};
 use crate::config::units;
-use crate::domain::{RuleId, Severity};
+use crate::domain::{RuleId, Severity, Tamper};
+use crate::rules::Trigger;
 
 /// `[[rule]]`; names are not yet looked up.
 pub(in crate::config) struct RawRule {
@@ -17,6 +18,8 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) id: Option<Named<RuleId>>,
     pub(in crate::config) cameras: Vec<Spanned<String>>,
     pub(in crate::config) zone: Option<Spanned<String>>,
+    pub(in crate::config) trigger: Trigger,
+    /// Empty when it is not woken by predictions.
     pub(in crate::config) labels: Vec<Spanned<String>>,
     pub(in crate::config) min_score: Setting<f32>,
     pub(in crate::config) margin: f32,
@@ -25,6 +28,8 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) within: Setting<Duration>,
     pub(in crate::config) hold: Setting<Duration>,
     pub(in crate::config) during: Option<Spanned<String>>,
+    /// Looked at this often although nothing moves.
+    pub(in crate::config) every: Setting<Option<Duration>>,
     pub(in crate::config) cooldown: Setting<Duration>,
     pub(in crate::config) max_per_hour: Option<u32>,
     pub(in crate::config) door: Option<Spanned<String>>,
@@ -43,18 +48,27 @@ impl RawRule {
 pub(super) fn read(table: &Table<'_>) -> RawRule {
     let ms = Duration::from_millis;
     let hour = Duration::from_secs(3_600);
+    let id = table.required("id", "\"night_visitor\"").and_then(|value| value.name(RuleId::new));
+    let cameras = one_or_more(table, "camera", "cameras", "\"front\"");
+    let trigger = trigger(table);
+    let labels = match trigger {
+        Trigger::Predictions => one_or_more(table, "label", "labels", "\"person\""),
+        Trigger::Tamper(_) => Vec::new(),
+    };
     let rule = RawRule {
+        trigger,
+        labels,
         span: table.span.clone(),
-        id: table.required("id", "\"night_visitor\"").and_then(|value| value.name(RuleId::new)),
-        cameras: one_or_more(table, "camera", "cameras", "\"front\""),
+        id,
+        cameras,
         zone: table.get("zone").and_then(|value| value.spanned_text()),
-        labels: one_or_more(table, "label", "labels", "\"person\""),
         min_score: table.setting("min_score", 0.7, |value| value.number(0.0..=1.0)),
         margin: table.setting("margin", 0.0, |value| value.number(0.0..=1.0)).value,
         agree: table.setting("agree", (3, 5), agreement),
         within: table.setting("within", ms(5_000), |value| value.duration(ms(100)..=hour)),
         hold: table.setting("for", Duration::ZERO, |value| value.duration(Duration::ZERO..=hour)),
         during: table.get("during").and_then(|value| value.spanned_text()),
+        every: table.setting("every", None, |value| value.duration(ms(100)..=hour * 24).map(Some)),
         cooldown: table.setting("cooldown", ms(30_000), |value| value.duration(ms(100)..=hour * 168)),
         max_per_hour: table.get("max_per_hour").and_then(|value| max_per_hour(&value)),
         door: table.get("authorize").and_then(|value| value.spanned_text()),
@@ -70,6 +84,29 @@ pub(super) fn read(table: &Table<'_>) -> RawRule {
         ));
     }
     rule
+}
+
+/// What a rule may have beside `tamper`: the rest speaks of what the model sees.
+const OF_PREDICTIONS: [&str; 10] =
+    ["label", "labels", "zone", "min_score", "margin", "agree", "within", "for", "every", "authorize"];
+
+fn trigger(table: &Table<'_>) -> Trigger {
+    let Some(value) = table.get("tamper") else { return Trigger::Predictions };
+    for key in OF_PREDICTIONS {
+        table.pointless(key, "the rule waits for a camera that was tampered with");
+    }
+    Trigger::Tamper(tampers(&value).unwrap_or_default())
+}
+
+fn tampers(value: &Value<'_>) -> Option<Vec<Tamper>> {
+    let words = Tamper::ALL.map(|tamper| (tamper.as_str(), tamper));
+    if value.as_text() == Some("any") {
+        return Some(Tamper::ALL.to_vec());
+    }
+    match value.as_list() {
+        Some(items) if !items.is_empty() => every(items.iter().map(|item| item.word(&words))),
+        _ => Some(vec![value.word(&words)?]),
+    }
 }
 
 /// `one = "a"` or `many = ["a", "b"]`, exactly one of them.

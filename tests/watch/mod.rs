@@ -1,0 +1,50 @@
+//! The watch on real clips, and on clips made of a real one.
+
+mod motion;
+mod tamper;
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, Stamp};
+
+pub(crate) const WIDTH: u32 = 768;
+pub(crate) const HEIGHT: u32 = 576;
+
+/// The frames of a clip after an ffmpeg filter graph that ends in 768x576 at `fps`.
+pub(crate) fn frames(clip: &Path, fps: u32, graph: &str, mut each: impl FnMut(Frame)) {
+    let mut child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(clip)
+        .args(["-filter_complex", graph, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ffmpeg is needed by the tests: apt-get install ffmpeg");
+    let mut pipe = child.stdout.take().unwrap();
+    let mut rgb = vec![0; (WIDTH * HEIGHT * 3) as usize];
+    let mut n = 0;
+    while pipe.read_exact(&mut rgb).is_ok() {
+        let stamp = Stamp::new(n * 1_000_000 / u64::from(fps), 0);
+        let at = FrameRef { seq: FrameSeq(n), stamp };
+        let camera = CameraId::new("street").unwrap();
+        each(Frame::new(camera, at, WIDTH, HEIGHT, rgb.clone()).unwrap());
+        n += 1;
+    }
+    assert!(child.wait().unwrap().success(), "ffmpeg failed at {graph}");
+    assert!(n > 0, "no frame came out of {graph}");
+}
+
+/// The temporal median of the street as a picture, for scenes in which nobody moves.
+pub(crate) fn median(folder: &Path) -> std::path::PathBuf {
+    let picture = folder.join("median.png");
+    let street = crate::support::daemon::street();
+    let status = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y", "-i"])
+        .arg(street)
+        .args(["-vf", "tmedian=radius=95", "-frames:v", "1"])
+        .arg(&picture)
+        .status();
+    assert!(status.unwrap().success());
+    picture
+}
