@@ -6,8 +6,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quality::Quality;
 use super::thin::Thinner;
-use super::{CaptureError, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Spawn};
+use super::{CaptureError, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Slowdown, Spawn};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp};
@@ -41,6 +42,8 @@ pub struct Camera {
     clock: Arc<dyn Clock>,
     open: Open,
     counters: Arc<Counters>,
+    slowdown: Arc<Slowdown>,
+    quality: Quality,
     next_seq: u64,
     first_stamp: Option<Stamp>,
     complaints: HashSet<String>,
@@ -54,7 +57,8 @@ enum Over {
     Ended,
     /// The end of a looped file: open it again at once.
     Again,
-    Lost(CameraState, String),
+    /// The state, the reason, and how long to wait at least.
+    Lost(CameraState, String, Duration),
 }
 
 /// Passes state changes on, each once.
@@ -87,6 +91,8 @@ impl Camera {
             clock,
             open,
             counters: Arc::default(),
+            slowdown: Arc::default(),
+            quality: Quality::default(),
             next_seq: 0,
             first_stamp: None,
             complaints: HashSet::new(),
@@ -98,6 +104,12 @@ impl Camera {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// By which it is slowed down for a while; to be taken before it runs. Files and folders keep their pace.
+    #[must_use]
+    pub fn slowdown(&self) -> Arc<Slowdown> {
+        self.slowdown.clone()
     }
 
     /// Blocks until `stop` is requested, or until a file or folder that is not looped has ended.
@@ -119,11 +131,11 @@ impl Camera {
                 Over::Stopped => return,
                 Over::Ended => return health.becomes(CameraState::Ended, "its last frame was read"),
                 Over::Again => Duration::ZERO,
-                Over::Lost(state, why) => {
+                Over::Lost(state, why, patience) => {
                     if self.healthy >= HEALTHY {
                         backoff.reset();
                     }
-                    let pause = backoff.pause();
+                    let pause = backoff.pause().max(patience);
                     health.becomes(state, &why);
                     let camera = &self.settings.camera;
                     log::info!("camera {camera}: {why}; next attempt in {:.1} s", pause.as_secs_f32());
@@ -165,9 +177,13 @@ impl Camera {
         self.counters.turn(self.clock.now());
         let mut source = match (self.open)() {
             Ok(source) => source,
-            Err(error) => return Over::Lost(CameraState::Offline, in_words(&error)),
+            Err(error) => return lost(&error),
         };
         let stall_after = self.settings.stall_after;
+        let may_be_silent = self.settings.source.may_be_silent();
+        if may_be_silent {
+            health.becomes(CameraState::Online, "waiting for pictures");
+        }
         let mut thinner = Thinner::new(self.settings.period());
         let opened = self.clock.now();
         let mut last_good = opened;
@@ -179,22 +195,25 @@ impl Camera {
             if stop.is_requested() {
                 return Over::Stopped;
             }
-            let idle = now.since(last_good);
+            let idle = if may_be_silent { Duration::ZERO } else { now.since(last_good) };
             if idle >= stall_after {
                 self.counters.stalled.add_one();
-                return Over::Lost(CameraState::Stalled, stalled(stall_after, last_damage));
+                return Over::Lost(CameraState::Stalled, stalled(stall_after, last_damage), Duration::ZERO);
             }
             let grab = match source.next((stall_after - idle).min(TURN), stop) {
                 Ok(grab) => grab,
-                Err(error) => return Over::Lost(CameraState::Offline, in_words(&error)),
+                Err(error) => return lost(&error),
             };
             let stamp = match &grab {
                 Grab::Nothing => continue,
                 Grab::End if self.settings.looped && frames > 0 => return Over::Again,
                 Grab::End => return Over::Ended,
+                Grab::Waited(_, arrived) => *arrived,
                 Grab::Picture(_) | Grab::Encoded(_) | Grab::Damaged(_) => self.clock.now(),
             };
-            if let Grab::Picture(_) | Grab::Encoded(_) = grab {
+            if let Grab::Waited(..) = grab {
+                self.counters.captured.add_one();
+            } else if let Grab::Picture(_) | Grab::Encoded(_) = grab {
                 self.counters.captured.add_one();
                 if self.pace() == Pace::Realtime && !self.is_due(&mut thinner, stamp, stop) {
                     self.counters.thinned.add_one();
@@ -204,7 +223,14 @@ impl Camera {
             }
             match decoded(grab).and_then(|picture| self.frame(picture, stamp)) {
                 Ok(frame) => {
-                    health.becomes(CameraState::Online, &format!("{}x{}", frame.width(), frame.height()));
+                    self.quality.saw(false);
+                    match self.quality.complaint() {
+                        None => {
+                            let size = format!("{}x{}", frame.width(), frame.height());
+                            health.becomes(CameraState::Online, &size);
+                        }
+                        Some(complaint) => health.becomes(CameraState::Degraded, &complaint),
+                    }
                     self.next_seq += 1;
                     frames += 1;
                     sink(frame);
@@ -222,6 +248,7 @@ impl Camera {
 
     /// Whether a picture that came now is due. Holds a flood back.
     fn is_due(&self, thinner: &mut Thinner, now: Stamp, stop: &Stop) -> bool {
+        thinner.set_period(self.slowdown.stretch(self.settings.period()));
         let too_close = thinner.since_last(now).and_then(|gap| CLOSEST.checked_sub(gap));
         if let Some(rest) = too_close {
             // The loop asks for the stop itself.
@@ -247,6 +274,7 @@ impl Camera {
     /// Counts a damaged picture, and logs each kind of damage once.
     fn complain(&mut self, error: &dyn std::error::Error) -> String {
         self.counters.damaged.add_one();
+        self.quality.saw(true);
         let why = in_words(error);
         if self.complaints.len() >= REMEMBERED {
             self.complaints.clear();
@@ -258,10 +286,14 @@ impl Camera {
     }
 }
 
+fn lost(error: &CaptureError) -> Over {
+    Over::Lost(CameraState::Offline, in_words(error), error.patience())
+}
+
 /// The picture of a grab that holds one.
 fn decoded(grab: Grab) -> Result<Picture, CaptureError> {
     match grab {
-        Grab::Picture(picture) => Ok(picture),
+        Grab::Picture(picture) | Grab::Waited(picture, _) => Ok(picture),
         Grab::Encoded(encoded) => encoded.decode(),
         Grab::Damaged(error) => Err(error),
         Grab::Nothing | Grab::End => Err(CaptureError::NoFrame),

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
 use super::mjpeg::{Found, Splitter};
-use super::process::{Output, Process};
-use super::{CaptureError, CommandOutput, FrameSource, Grab, PixelFormat, Settings, ffmpeg};
+use super::process::{Limits, Output, Process};
+use super::raw::Cutter;
+use super::{
+    CaptureError, CommandOutput, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings, ffmpeg,
+};
 use crate::clock::Clock;
 use crate::shutdown::Stop;
 
@@ -14,13 +17,16 @@ use crate::shutdown::Stop;
 const TURN: Duration = Duration::from_millis(250);
 /// How long a child that closed its output may take to say with what status it ends.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// ffmpeg's address space: decoders, their threads and stacks need well below 1 GiB at 4K.
-const FFMPEG_ADDRESS_SPACE: u64 = 4 << 30;
+/// What ffmpeg may take. Decoders in software, their threads and stacks need well below 1 GiB at 4K; they write no
+/// file and open few.
+const FFMPEG_LIMITS: Limits = Limits { address_space: Some(4 << 30), file_size: Some(0), files: Some(256) };
+/// Drivers of hardware map more memory than they use, and keep caches in files.
+const HARDWARE_LIMITS: Limits = Limits { address_space: None, file_size: None, files: Some(1024) };
 const READ_BYTES: usize = 64 << 10;
 
 /// Cuts the child's bytes into pictures.
 enum Framer {
-    Raw { format: PixelFormat, width: u32, height: u32, size: usize, held: Vec<u8> },
+    Raw { format: PixelFormat, width: u32, height: u32, cutter: Cutter },
     Mjpeg { splitter: Splitter, read: Vec<u8> },
 }
 
@@ -36,14 +42,15 @@ pub(super) struct ChildSource {
 
 impl ChildSource {
     pub(super) fn ffmpeg(
-        input: &str,
+        source: &FfmpegInput,
         settings: &Settings,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CaptureError> {
-        let args = ffmpeg::arguments(input, settings)?;
+        let call = ffmpeg::call(source, settings)?;
         let framer = Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)?;
-        let process = Process::start("ffmpeg", &args, Some(FFMPEG_ADDRESS_SPACE))?;
-        Ok(Self { process, framer, clock, frames: 0, may_end: !ffmpeg::is_live(input) })
+        let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
+        let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), limits)?;
+        Ok(Self { process, framer, clock, frames: 0, may_end: !ffmpeg::is_live(&source.input) })
     }
 
     pub(super) fn command(
@@ -54,7 +61,7 @@ impl ChildSource {
     ) -> Result<Self, CaptureError> {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
-        let process = Process::start(program, args, None)?;
+        let process = Process::start(program, args, None, Limits::default())?;
         Ok(Self { process, framer, clock, frames: 0, may_end: false })
     }
 
@@ -119,7 +126,7 @@ impl Framer {
             }
             CommandOutput::Raw(format) => {
                 let size = format.frame_bytes(width, height).ok_or(CaptureError::Size { width, height })?;
-                Framer::Raw { format, width, height, size, held: Vec::new() }
+                Framer::Raw { format, width, height, cutter: Cutter::new(size) }
             }
         })
     }
@@ -127,10 +134,7 @@ impl Framer {
     /// Where to read to, with free capacity.
     fn room(&mut self) -> &mut Vec<u8> {
         match self {
-            Framer::Raw { size, held, .. } => {
-                held.reserve_exact(size.saturating_sub(held.len()).max(1));
-                held
-            }
+            Framer::Raw { cutter, .. } => cutter.room(),
             Framer::Mjpeg { read, .. } => {
                 read.reserve_exact(READ_BYTES);
                 read
@@ -149,17 +153,12 @@ impl Framer {
     /// The next picture, if it is complete; the number of bytes that were none, if there are too many.
     fn take(&mut self) -> Option<Result<Grab, usize>> {
         match self {
-            Framer::Raw { format, width, height, size, held } => (held.len() >= *size).then(|| {
-                let rest = held.split_off(*size);
-                let frame = std::mem::replace(held, rest);
-                Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame)))
-            }),
+            Framer::Raw { format, width, height, cutter } => {
+                cutter.take().map(|frame| Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame))))
+            }
             Framer::Mjpeg { splitter, .. } => match splitter.next() {
                 Found::Picture(bytes) => Some(Ok(Grab::Encoded(Encoded::jpeg(bytes)))),
-                Found::Broken(why) => {
-                    let what = "a JPEG picture".to_owned();
-                    Some(Ok(Grab::Damaged(CaptureError::Damaged { what, why: why.to_owned() })))
-                }
+                Found::Broken(why) => Some(Ok(Grab::Damaged(CaptureError::broken_jpeg(why)))),
                 Found::Nothing(bytes) => Some(Err(bytes)),
                 Found::More => None,
             },
@@ -169,7 +168,7 @@ impl Framer {
     /// Whether a picture has begun and not ended.
     fn is_inside(&self) -> bool {
         match self {
-            Framer::Raw { held, .. } => !held.is_empty(),
+            Framer::Raw { cutter, .. } => cutter.is_inside(),
             Framer::Mjpeg { splitter, .. } => splitter.is_inside(),
         }
     }

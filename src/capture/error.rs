@@ -2,6 +2,9 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use super::HttpError;
 
 /// Why a camera gives no picture. Everything here is tried again by [`super::Camera::run`]; the messages hold no
 /// credentials. They do not name the camera: whoever reports them does.
@@ -113,6 +116,14 @@ pub enum CaptureError {
         /// Files with a fitting name.
         files: usize,
     },
+    /// More pictures came into a folder than its camera's rate lets through.
+    #[error("{lost} pictures in {} were passed over: they come faster than `fps`", path.display())]
+    Crowded {
+        /// The folder.
+        path: PathBuf,
+        /// How many.
+        lost: usize,
+    },
     /// A device that is not what the configuration says.
     #[error("{} is no V4L2 camera: {why}", device.display())]
     NotACamera {
@@ -130,6 +141,12 @@ pub enum CaptureError {
         what: &'static str,
         /// What it said.
         why: String,
+    },
+    /// Somebody else captures from the device.
+    #[error("{} is in use by another program", device.display())]
+    InUse {
+        /// The device as configured.
+        device: PathBuf,
     },
     /// Earlier readers of the device never came back.
     #[error(
@@ -152,10 +169,34 @@ pub enum CaptureError {
         #[source]
         source: io::Error,
     },
+    /// A camera's web server.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// No frame within the time allowed.
     #[error("no frame came within {0:?}")]
-    TimedOut(std::time::Duration),
+    TimedOut(Duration),
     /// A file or folder ended before its first frame.
     #[error("it ended without a single frame")]
     NoFrame,
+}
+
+/// How long a camera that refused the login is left alone: some lock an account after a few tries.
+const LOGIN_PAUSE: Duration = Duration::from_secs(60);
+
+impl CaptureError {
+    /// How long to wait at least before the source is opened again.
+    pub(super) fn patience(&self) -> Duration {
+        let is_login = match self {
+            Self::Http(HttpError::LoginRefused { .. } | HttpError::LoginWanted { .. }) => true,
+            // As ffmpeg says it, whatever the protocol.
+            Self::Exited { said, .. } => said.contains("401 Unauthorized"),
+            _ => false,
+        };
+        if is_login { LOGIN_PAUSE } else { Duration::ZERO }
+    }
+
+    /// A JPEG picture in a stream that is none.
+    pub(super) fn broken_jpeg(why: &str) -> Self {
+        Self::Damaged { what: "a JPEG picture".to_owned(), why: why.to_owned() }
+    }
 }

@@ -4,13 +4,16 @@
 //! space. It writes planar YUV, half the bytes of RGB. Each kind of input may use its own protocols only, so a
 //! playlist inside a video file cannot reach the network.
 //!
+//! Whoever may read `/proc` sees a program's arguments. So a URL that holds a login, or is to be given one, does not
+//! stand among them: ffmpeg reads it from its standard input, as a list of one entry for its `concat` demuxer.
+//!
 //! There is no time limit on sockets in these arguments: the option's name and meaning differ between ffmpeg 4
-//! and 5, and `stall_after` covers a silent peer anyway. Whoever may read `/proc` sees the URL, credentials
-//! included, while the child runs.
+//! and 5, and `stall_after` covers a silent peer anyway.
 
 use std::path::Path;
 
-use super::{CaptureError, Pace, Settings};
+use super::{CaptureError, Codec, Decoder, FfmpegInput, Pace, Settings, redact};
+use crate::domain::{Login, Secret};
 
 /// Schemes that are let in, with the protocols ffmpeg may use for each.
 const SCHEMES: [(&str, &str); 10] = [
@@ -53,17 +56,27 @@ pub(super) fn protocols(input: &str) -> Result<&'static str, CaptureError> {
     })
 }
 
-/// The arguments after `ffmpeg`. Checks that a file exists.
+/// How ffmpeg is called.
+pub(super) struct Call {
+    /// The arguments after `ffmpeg`.
+    pub(super) args: Vec<String>,
+    /// What it is to find on its standard input.
+    pub(super) input: Option<Secret>,
+}
+
+/// How ffmpeg is to be called. Checks that a file exists.
 ///
 /// # Errors
 /// [`CaptureError::Scheme`] or [`CaptureError::Missing`].
-pub(super) fn arguments(input: &str, settings: &Settings) -> Result<Vec<String>, CaptureError> {
+pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, CaptureError> {
+    let input = source.input.as_str();
     let protocols = protocols(input)?;
     let live = is_live(input);
-    let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", protocols];
-    if scheme(input).is_some_and(|s| s.to_ascii_lowercase().starts_with("rtsp")) {
-        args.extend(["-rtsp_transport", "tcp"]);
-    }
+    let is_rtsp = scheme(input).is_some_and(|s| s.to_ascii_lowercase().starts_with("rtsp"));
+    let list = (live && (source.login.is_some() || redact(input) != input)).then(|| list(source, is_rtsp));
+    let protocols = if list.is_some() { format!("pipe,{protocols}") } else { protocols.to_owned() };
+    let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", &protocols];
+    args.extend(decoder_options(source.decoder));
     if !live && settings.pace == Pace::Realtime {
         args.push("-re");
     }
@@ -75,10 +88,59 @@ pub(super) fn arguments(input: &str, settings: &Settings) -> Result<Vec<String>,
     if !live && !Path::new(file_path(input)).exists() {
         return Err(CaptureError::Missing { path: file_path(input).into() });
     }
+    if list.is_some() {
+        args.extend(["-f", "concat", "-safe", "0", "-i", "pipe:0"]);
+    } else {
+        if is_rtsp {
+            args.extend(["-rtsp_transport", "tcp"]);
+        }
+        args.extend(["-i", &target]);
+    }
     let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings), settings.width, settings.height);
-    args.extend(["-i", &target, "-an", "-sn", "-dn", "-vf", &filter]);
-    args.extend(["-pix_fmt", "yuv420p", "-f", "rawvideo", "pipe:1"]);
-    Ok(args.into_iter().map(str::to_owned).collect())
+    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", "rawvideo", "pipe:1"]);
+    Ok(Call { args: args.into_iter().map(str::to_owned).collect(), input: list })
+}
+
+/// The options that choose a decoder. What it decodes comes back into plain memory, where the filters are.
+fn decoder_options(decoder: Decoder) -> [&'static str; 2] {
+    match decoder {
+        // The same as not saying so.
+        Decoder::Software => ["-hwaccel", "none"],
+        Decoder::Vaapi => ["-hwaccel", "vaapi"],
+        Decoder::V4l2M2m(Codec::H264) => ["-c:v", "h264_v4l2m2m"],
+        Decoder::V4l2M2m(Codec::Hevc) => ["-c:v", "hevc_v4l2m2m"],
+        Decoder::Nvv4l2(Codec::H264) => ["-c:v", "h264_nvv4l2dec"],
+        Decoder::Nvv4l2(Codec::Hevc) => ["-c:v", "hevc_nvv4l2dec"],
+    }
+}
+
+/// A list of one entry (ffmpeg-formats, "concat": a quote within quotes is written `'\''`).
+fn list(source: &FfmpegInput, is_rtsp: bool) -> Secret {
+    let mut url = match &source.login {
+        Some(login) => with_login(&source.input, login),
+        None => source.input.clone(),
+    };
+    if is_rtsp {
+        // The demuxer of lists passes no options on in ffmpeg 4; this one is understood in the URL, and taken out.
+        url.push_str(if url.contains('?') { "&tcp" } else { "?tcp" });
+    }
+    Secret::new(format!("ffconcat version 1.0\nfile '{}'\n", url.replace('\'', "'\\''")))
+}
+
+/// The URL with this login in place of its own.
+fn with_login(url: &str, login: &Login) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let place = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    let (user, password) = (escaped(&login.user), escaped(login.password.expose()));
+    format!("{scheme}://{user}:{password}@{place}")
+}
+
+/// Everything but RFC 3986's unreserved characters as `%XX`.
+fn escaped(text: &str) -> String {
+    let keep = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    let one = |b: u8| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(one).collect()
 }
 
 /// The filter that sets the rate. Played fast, frame `n` must lie at `n / fps`, so slow videos are filled up with
@@ -102,7 +164,7 @@ mod tests {
     fn settings(input: &str, pace: Pace, looped: bool) -> Settings {
         Settings {
             camera: CameraId::new("c").unwrap(),
-            source: Source::Ffmpeg { input: input.into() },
+            source: Source::Ffmpeg(FfmpegInput::new(input)),
             fps: 5.0,
             width: 64,
             height: 48,
@@ -113,14 +175,18 @@ mod tests {
     }
 
     fn line(input: &str, pace: Pace, looped: bool) -> String {
-        arguments(input, &settings(input, pace, looped)).unwrap().join(" ")
+        let call = call(&FfmpegInput::new(input), &settings(input, pace, looped)).unwrap();
+        assert!(call.input.is_none());
+        call.args.join(" ")
     }
 
     #[test]
     fn a_file_can_reach_nothing_but_files() {
         let line = line("Cargo.toml", Pace::Realtime, true);
         assert!(
-            line.contains("-protocol_whitelist file -re -stream_loop -1 -i file:Cargo.toml -an"),
+            line.contains(
+                "-protocol_whitelist file -hwaccel none -re -stream_loop -1 -i file:Cargo.toml -an"
+            ),
             "{line}"
         );
         assert!(!line.contains("http"));
@@ -128,8 +194,8 @@ mod tests {
 
     #[test]
     fn a_stream_is_neither_paced_nor_looped() {
-        let line = line("rtsp://u:p@h/live", Pace::Fast, true);
-        assert!(line.contains("-rtsp_transport tcp -i rtsp://u:p@h/live"), "{line}");
+        let line = line("rtsp://h/live", Pace::Fast, true);
+        assert!(line.contains("-rtsp_transport tcp -i rtsp://h/live"), "{line}");
         assert!(!line.contains("-re ") && !line.contains("-stream_loop"), "{line}");
         assert!(line.contains("min(source_fps,5)"), "{line}");
     }
@@ -137,7 +203,7 @@ mod tests {
     #[test]
     fn a_path_is_never_an_option_or_another_protocol() {
         for input in ["-i", "concat:/etc/passwd", "-version"] {
-            let error = arguments(input, &settings(input, Pace::Fast, false)).unwrap_err();
+            let error = call(&FfmpegInput::new(input), &settings(input, Pace::Fast, false)).err().unwrap();
             assert!(matches!(error, CaptureError::Missing { .. }), "{error}");
         }
     }
@@ -147,5 +213,30 @@ mod tests {
         let error = protocols("gopher://x").unwrap_err().to_string();
         assert!(error.contains("`gopher://`") && error.contains("rtsp://"), "{error}");
         assert!(protocols("RTSP://x").is_ok());
+    }
+
+    #[test]
+    fn a_login_stands_in_no_argument() {
+        let login = Login { user: "ad min".into(), password: Secret::new("p@ss:w/'rd?%".into()) };
+        let escaped = "ad%20min:p%40ss%3Aw%2F%27rd%3F%25";
+        for (url, login, entry) in [
+            ("rtsp://h/live", Some(&login), format!("rtsp://{escaped}@h/live?tcp")),
+            ("rtsps://old:one@h:322/a?b=c", Some(&login), format!("rtsps://{escaped}@h:322/a?b=c&tcp")),
+            ("rtsp://u:geheim@h", None, "rtsp://u:geheim@h?tcp".to_owned()),
+            ("http://h/cgi?pwd=geheim&it='s'", None, "http://h/cgi?pwd=geheim&it='\\''s'\\''".to_owned()),
+        ] {
+            let input = FfmpegInput { login: login.cloned(), ..FfmpegInput::new(url) };
+            let Call { args, input } = call(&input, &settings(url, Pace::Realtime, false)).unwrap();
+            let line = args.join(" ");
+            assert!(line.contains("-f concat -safe 0 -i pipe:0 ") && !line.contains("://"), "{line}");
+            assert_eq!(input.unwrap().expose(), format!("ffconcat version 1.0\nfile '{entry}'\n"));
+        }
+    }
+
+    #[test]
+    fn a_decoder_is_chosen_before_the_input() {
+        let input = FfmpegInput { decoder: Decoder::V4l2M2m(Codec::Hevc), ..FfmpegInput::new("rtsp://h/x") };
+        let line = call(&input, &settings("rtsp://h/x", Pace::Realtime, false)).unwrap().args.join(" ");
+        assert!(line.contains("-c:v hevc_v4l2m2m -rtsp_transport tcp -i rtsp://h/x"), "{line}");
     }
 }

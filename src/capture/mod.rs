@@ -9,12 +9,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `camera`, `thin`, `counters` | the loop of a camera thread |
+//! | `camera`, `thin`, `slowdown`, `quality`, `counters` | the loop of a camera thread |
 //! | `source` | the trait, opening, trying out |
 //! | `child`, `process`, `ffmpeg`, `presets` | programs that write pictures |
-//! | `folder` | pictures in a folder |
+//! | `http` | web servers of cameras: Motion JPEG and single pictures |
+//! | `folder`, `inbox` | pictures in a folder, and those that come into one |
+//! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
-//! | `mjpeg`, `decode`, `yuv` | bytes to pixels |
+//! | `mjpeg`, `raw`, `decode`, `yuv` | bytes to pixels |
 //! | `redact` | no credentials in what is shown |
 
 mod camera;
@@ -24,11 +26,17 @@ mod decode;
 mod error;
 mod ffmpeg;
 mod folder;
+mod http;
+mod inbox;
 mod mjpeg;
+pub mod onvif;
 pub mod presets;
 mod process;
+mod quality;
+mod raw;
 mod redact;
 mod settings;
+mod slowdown;
 mod source;
 mod thin;
 pub mod v4l2;
@@ -39,7 +47,9 @@ pub use counters::Counters;
 pub use decode::{Encoded, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, load_picture};
 pub use error::CaptureError;
 pub use folder::is_picture_name;
+pub use http::{Address, HttpCamera, HttpError};
 pub use redact::redact;
-pub use settings::{CommandOutput, Pace, PixelFormat, Settings, Source};
+pub use settings::{Codec, CommandOutput, Decoder, FfmpegInput, Pace, PixelFormat, Settings, Source};
+pub use slowdown::Slowdown;
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};
 pub use yuv::{yuv420p_to_rgb, yuyv_to_rgb};

@@ -5,12 +5,12 @@
 //! thread: standard output and standard error are polled together. A child that writes faster than it is read is
 //! held by its pipe.
 //!
-//! Limits: no core file for any child; `address_space` for ffmpeg only, because camera stacks map more memory
-//! than they use. CPU time is not limited: a camera runs for months.
+//! Limits: no core file for any child; others for ffmpeg only, because camera stacks map more memory than they use.
+//! CPU time is not limited: a camera runs for months.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
 use super::CaptureError;
 use super::redact::redact;
+use crate::domain::Secret;
 
 const SETPRIV: &str = "/usr/bin/setpriv";
 /// A larger pipe means fewer turns between us and the child; this is what the kernel grants without privileges.
@@ -36,6 +37,14 @@ const POLITENESS: Duration = Duration::from_millis(500);
 /// How long a killed child may take to disappear; only the kernel can be slower.
 const REAPING: Duration = Duration::from_secs(2);
 const NAP: Duration = Duration::from_millis(5);
+
+/// What a program may take, in bytes and numbers; `None` leaves it as it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) address_space: Option<u64>,
+    pub(super) file_size: Option<u64>,
+    pub(super) files: Option<u64>,
+}
 
 /// A running program.
 pub(super) struct Process {
@@ -59,26 +68,38 @@ pub(super) enum Output {
 }
 
 impl Process {
-    /// Starts `program` with `args`; `address_space` limits its memory in bytes.
+    /// Starts `program` with `args`. `input`, at most 4 KiB, is what it finds on its standard input.
     pub(super) fn start(
         program: &str,
         args: &[String],
-        address_space: Option<u64>,
+        input: Option<&Secret>,
+        limits: Limits,
     ) -> Result<Self, CaptureError> {
         let path = find_program(program)?;
         let failed = |source| CaptureError::Start { program: program.to_owned(), source };
         let mut command = tied_command(path);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().map_err(failed)?;
+        let stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         // From here on dropping it kills it.
         let process =
             Self { name: program.to_owned(), child, stdout, stderr, words: VecDeque::new(), reaped: false };
         process.limit(Resource::Core, 0);
-        if let Some(bytes) = address_space {
-            process.limit(Resource::As, bytes);
+        let Limits { address_space, file_size, files } = limits;
+        for (resource, value) in
+            [(Resource::As, address_space), (Resource::Fsize, file_size), (Resource::Nofile, files)]
+        {
+            if let Some(value) = value {
+                process.limit(resource, value);
+            }
         }
         process.prepare_pipes().map_err(|errno| failed(errno.into()))?;
+        if let (Some(mut stdin), Some(input)) = (stdin, input) {
+            // It fits into the pipe, so this does not wait for the child, and the pipe's end is the input's.
+            stdin.write_all(input.expose().as_bytes()).map_err(failed)?;
+        }
         Ok(process)
     }
 

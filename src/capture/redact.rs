@@ -35,7 +35,7 @@ fn hide_userinfo(text: &str) -> String {
 }
 
 fn ends_authority(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '/' | '\'' | '"' | '`')
+    c.is_whitespace() || c == '/'
 }
 
 fn hide_values(text: &str) -> String {
@@ -76,6 +76,7 @@ mod tests {
             ("http://h/cgi?loginPwd=abc&a=b", "http://h/cgi?loginPwd=***&a=b"),
             ("/media/clip@home.mp4: No such file", "/media/clip@home.mp4: No such file"),
             ("rtsp://h/a@b", "rtsp://h/a@b"),
+            ("Impossible to open 'rtsp://u:it's@h/x'", "Impossible to open 'rtsp://***@h/x'"),
             ("", ""),
         ] {
             assert_eq!(redact(text), clean);

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CaptureError, ffmpeg};
-use crate::domain::CameraId;
+use super::{CaptureError, HttpCamera, ffmpeg};
+use crate::domain::{CameraId, Login};
 
 /// What one camera is and how it is to be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,14 +50,16 @@ pub enum Source {
         device: PathBuf,
     },
     /// A file or URL that ffmpeg opens, in a child process.
-    Ffmpeg {
-        /// What follows `-i`.
-        input: String,
-    },
-    /// A folder of JPEG, PNG, BMP or WebP pictures, in the order of their names.
+    Ffmpeg(FfmpegInput),
+    /// A camera's web server: Motion JPEG or single pictures, read in this process.
+    Http(HttpCamera),
+    /// A folder of JPEG, PNG, BMP or WebP pictures.
     Folder {
         /// The folder.
         path: PathBuf,
+        /// Whether those count that come into it, and into folders below, from now on; otherwise those that are
+        /// there, in the order of their names.
+        watch: bool,
     },
     /// Any program that writes pictures to its standard output.
     Command {
@@ -73,10 +75,16 @@ impl Source {
     #[must_use]
     pub fn is_live(&self) -> bool {
         match self {
-            Source::Folder { .. } => false,
-            Source::Ffmpeg { input } => ffmpeg::is_live(input),
-            Source::V4l2 { .. } | Source::Command { .. } => true,
+            Source::Folder { watch, .. } => *watch,
+            Source::Ffmpeg(file) => ffmpeg::is_live(&file.input),
+            Source::V4l2 { .. } | Source::Http(_) | Source::Command { .. } => true,
         }
+    }
+
+    /// Whether it may give nothing for hours without being lost: then no silence is a stall.
+    #[must_use]
+    pub fn may_be_silent(&self) -> bool {
+        matches!(self, Source::Folder { watch: true, .. })
     }
 
     /// Whether it could ever be opened, as far as its text alone tells. Does no I/O.
@@ -85,10 +93,51 @@ impl Source {
     /// [`CaptureError::Scheme`] for a url of a kind that is not allowed.
     pub fn check(&self) -> Result<(), CaptureError> {
         match self {
-            Source::Ffmpeg { input } => ffmpeg::protocols(input).map(drop),
+            Source::Ffmpeg(file) => ffmpeg::protocols(&file.input).map(drop),
             _ => Ok(()),
         }
     }
+}
+
+/// What ffmpeg opens, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FfmpegInput {
+    /// A file, or a URL with or without a login.
+    pub input: String,
+    /// Put into the URL where only ffmpeg sees it.
+    pub login: Option<Login>,
+    /// What decodes.
+    pub decoder: Decoder,
+}
+
+impl FfmpegInput {
+    /// A file or URL, decoded in software.
+    #[must_use]
+    pub fn new(input: impl Into<String>) -> Self {
+        Self { input: input.into(), login: None, decoder: Decoder::Software }
+    }
+}
+
+/// What decodes a video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decoder {
+    /// ffmpeg's own decoders, any codec.
+    Software,
+    /// A graphics processor through VA-API, any codec that it knows.
+    Vaapi,
+    /// A decoder of the kernel's V4L2 memory-to-memory kind, as on a Raspberry Pi.
+    V4l2M2m(Codec),
+    /// The decoder of a Jetson, in NVIDIA's build of ffmpeg.
+    Nvv4l2(Codec),
+}
+
+/// What a video is coded in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// H.264.
+    H264,
+    /// H.265.
+    Hevc,
 }
 
 /// What a `command` source writes to its standard output.

@@ -6,8 +6,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::decode::Encoded;
-use super::{CaptureError, Settings, Source, child, folder, v4l2};
+use super::{CaptureError, Settings, Source, child, folder, http, inbox, v4l2};
 use crate::clock::Clock;
+use crate::domain::Stamp;
 use crate::shutdown::Stop;
 
 /// A decoded picture: RGB, 8 bits per channel, rows from the top without padding; `rgb.len() == width * height * 3`.
@@ -28,6 +29,8 @@ pub enum Grab {
     Picture(Picture),
     /// A picture that is still to be decoded, so that one that is not due costs nothing.
     Encoded(Encoded),
+    /// A picture that arrived earlier, at this moment, and had to wait for its turn; decoded.
+    Waited(Picture, Stamp),
     /// A picture came but is unusable; the source goes on.
     Damaged(CaptureError),
     /// The deadline passed, or stopping was requested.
@@ -77,8 +80,12 @@ impl Opener {
             Source::V4l2 { device } => {
                 Box::new(v4l2::open(device, settings, &self.spawn, self.readers.clone())?)
             }
-            Source::Ffmpeg { input } => Box::new(child::ChildSource::ffmpeg(input, settings, clock)?),
-            Source::Folder { path } => Box::new(folder::FolderSource::open(path, settings, clock)?),
+            Source::Ffmpeg(input) => Box::new(child::ChildSource::ffmpeg(input, settings, clock)?),
+            Source::Http(camera) => Box::new(http::HttpSource::open(camera, settings)?),
+            Source::Folder { path, watch: false } => {
+                Box::new(folder::FolderSource::open(path, settings, clock)?)
+            }
+            Source::Folder { path, watch: true } => Box::new(inbox::Inbox::open(path, settings, clock)?),
             Source::Command { argv, output } => {
                 Box::new(child::ChildSource::command(argv, *output, settings, clock)?)
             }
@@ -119,7 +126,7 @@ pub fn probe(
             return Err(damaged.unwrap_or(CaptureError::TimedOut(timeout)));
         }
         let (picture, format) = match source.next(timeout - passed, stop)? {
-            Grab::Picture(picture) => (Ok(picture), "rgb24"),
+            Grab::Picture(picture) | Grab::Waited(picture, _) => (Ok(picture), "rgb24"),
             Grab::Encoded(encoded) => {
                 let format = encoded.format();
                 (encoded.decode(), format)

@@ -18,6 +18,11 @@ impl Thinner {
         Self { period, due: None, last: None }
     }
 
+    /// Another rate from the next picture that is due on.
+    pub(super) fn set_period(&mut self, period: Duration) {
+        self.period = period;
+    }
+
     /// Time since the last picture that was asked about.
     pub(super) fn since_last(&self, now: Stamp) -> Option<Duration> {
         self.last.map(|last| now.since(last))

@@ -176,15 +176,20 @@ fn breaks_nokhwa(device: &Device) -> io::Result<bool> {
     Ok(false)
 }
 
+/// What a device that refuses is to be called. nokhwa passes the system's error on as text only.
+fn refusal(device: &Path, what: &'static str, why: String) -> CaptureError {
+    let busy = io::Error::from(rustix::io::Errno::BUSY).to_string();
+    let device = device.to_owned();
+    if why.contains(&busy) {
+        CaptureError::InUse { device }
+    } else {
+        CaptureError::Device { device, what, why }
+    }
+}
+
 /// Sets the best format that the device takes at a whole rate.
 fn negotiate(device: &Path, node: &Path, wish: &Wish) -> Result<Offer, CaptureError> {
-    let refused = |what| {
-        move |error: io::Error| CaptureError::Device {
-            device: device.to_owned(),
-            what,
-            why: error.to_string(),
-        }
-    };
+    let refused = |what| move |error: io::Error| refusal(device, what, error.to_string());
     let not_a_camera =
         |why: &str| CaptureError::NotACamera { device: device.to_owned(), why: why.to_owned() };
     let handle = Device::with_path(node).map_err(refused("be opened"))?;
@@ -268,7 +273,7 @@ pub(super) fn open(
         if let Err(error) = pump(&named, &node, number, &wish, &sender) {
             // While an earlier reader hangs on it, the device refuses everything as busy.
             let error = match error {
-                CaptureError::Device { device, .. } if stuck > 0 => {
+                CaptureError::Device { device, .. } | CaptureError::InUse { device } if stuck > 0 => {
                     CaptureError::ReadersStuck { device, readers: stuck }
                 }
                 error => error,
@@ -291,13 +296,7 @@ fn pump(
     frames: &Sender<Result<Grab, CaptureError>>,
 ) -> Result<(), CaptureError> {
     let offer = negotiate(device, node, wish)?;
-    let refused = |what| {
-        move |error: nokhwa::NokhwaError| CaptureError::Device {
-            device: device.to_owned(),
-            what,
-            why: error.to_string(),
-        }
-    };
+    let refused = |what| move |error: nokhwa::NokhwaError| refusal(device, what, error.to_string());
     let layout = if offer.layout == Layout::Mjpeg { FrameFormat::MJPEG } else { FrameFormat::YUYV };
     let exact = CameraFormat::new_from(offer.width, offer.height, layout, offer.rate);
     let request =
@@ -379,6 +378,14 @@ impl Drop for V4l2Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_somebody_else_reads_is_in_use_and_not_wrong() {
+        let said = |errno: rustix::io::Errno| format!("Could not set format: {}", io::Error::from(errno));
+        let of = |errno| refusal(Path::new("/dev/video0"), "stream", said(errno));
+        assert!(matches!(of(rustix::io::Errno::BUSY), CaptureError::InUse { .. }));
+        assert!(matches!(of(rustix::io::Errno::NODEV), CaptureError::Device { .. }));
+    }
 
     #[test]
     fn a_drivers_buffer_is_cut_to_its_picture() {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portero::capture::{self, ProbeReport};
+use portero::capture::{self, CaptureError, ProbeReport, Source};
 use portero::clock::{Clock, SystemClock};
 use portero::config::{self, Config, Problems};
 use portero::infer::{InferError, Model};
@@ -109,7 +109,7 @@ fn examine(
         }
         for camera in &config.cameras {
             let what = format!("camera {}", camera.capture.camera);
-            tell(Finding::new(what, probe(&camera.capture), |report| first_picture(&report)))?;
+            tell(Finding::new(what, probe(&camera.capture), |said| said))?;
         }
     }
     Ok(findings)
@@ -125,11 +125,22 @@ fn model_checks(manifest: &Path) -> Result<String, InferError> {
     Ok(format!("{}, its hash is right, {golden} verified; says {}", card.id, labels.join(", ")))
 }
 
-/// Opens one camera and waits for one good picture.
-fn probe(settings: &capture::Settings) -> Result<ProbeReport, capture::CaptureError> {
+/// Opens one camera and waits for one good picture. A device that is in use is most likely the running daemon's, and a
+/// folder that is watched has nothing to show yet: both are right as far as can be told.
+fn probe(settings: &capture::Settings) -> Result<String, CaptureError> {
+    if let Source::Folder { path, watch: true } = &settings.source {
+        let is_there = path.is_dir().then(|| format!("{} is watched for new pictures", path.display()));
+        return is_there.ok_or_else(|| CaptureError::Missing { path: path.clone() });
+    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (_handle, stop) = stop_pair();
-    capture::probe(settings, &clock, daemon::spawner(), CAMERA, &stop)
+    match capture::probe(settings, &clock, daemon::spawner(), CAMERA, &stop) {
+        Ok(report) => Ok(first_picture(&report)),
+        Err(error @ CaptureError::InUse { .. }) => {
+            Ok(format!("{error}, such as the running daemon; not tried"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn first_picture(report: &ProbeReport) -> String {

@@ -2,6 +2,7 @@
 //! `main`) that knows of exit codes and `anyhow`.
 
 mod bench;
+mod cameras;
 mod check;
 mod classify;
 mod doctor;
@@ -39,6 +40,8 @@ enum Command {
     Run(run::Arguments),
     /// Check the configuration and all that it names; tells all problems at once.
     Check(check::Arguments),
+    /// Find cameras and write the piece of configuration for each.
+    Cameras(cameras::Arguments),
     /// Say what pictures show, with probabilities.
     Classify(classify::Arguments),
     /// Look into the record: list, show, export.
@@ -80,6 +83,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Cameras(arguments) => cameras::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Events(arguments) => events::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),

@@ -29,9 +29,13 @@ sections! {
     KEEP "{ age, size }" ["age", "size"]
     PRESENCE "[presence]" ["gap"]
     CAMERA "[[camera]]" [
-        "id", "source", "fps", "size", "stall_after", "pace", "loop", "motion", "crops", "tamper", "mask", "zone",
+        "id", "source", "fps", "size", "stall_after", "announce_after", "pace", "loop", "motion", "crops", "tamper",
+        "mask", "zone",
     ]
-    SOURCE "source = { … }" ["v4l2", "ffmpeg", "folder", "command", "format", "preset"]
+    SOURCE "source = { … }" [
+        "v4l2", "ffmpeg", "decoder", "codec", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
+        "format", "preset",
+    ]
     MOTION "motion = { … }" ["min_area", "min_change", "min_size", "shadows", "hold"]
     TAMPER "tamper = { … }" ["after", "frozen_after"]
     MASK "[[camera.mask]]" ["polygon", "box"]

@@ -17,6 +17,7 @@ mod units;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -58,6 +59,8 @@ pub struct CameraConfig {
     pub capture: capture::Settings,
     /// What is looked at.
     pub watch: watch::Settings,
+    /// How long it must be in trouble before the broker and the log's readers are told.
+    pub announce_after: Duration,
 }
 
 /// A configuration that can be used, with what should be said about it.

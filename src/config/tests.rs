@@ -1,7 +1,7 @@
 //! Whole files: the shipped ones, their documentation, and what becomes of a file.
 
 use super::*;
-use crate::capture::{Pace, Source};
+use crate::capture::{FfmpegInput, Pace, Source};
 use crate::domain::{Answer, NormRect, Severity};
 use crate::rules::Action;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ fn the_shipped_configuration_has_no_problems() {
 #[test]
 fn the_examples_in_the_shipped_configuration_can_be_taken_in() {
     let problems = check(&uncommented(&shipped())).unwrap_err();
-    let about_files = ["ca_file", "credential", "certificate", "there is no folder"];
+    let about_files = ["ca_file", "credential", "certificate", "password file", "there is no folder"];
     let rest: Vec<_> = problems
         .list()
         .iter()
@@ -122,7 +122,7 @@ fn the_demo_becomes_the_settings_of_every_room() {
 
     let [camera] = config.cameras.as_slice() else { panic!("one camera expected") };
     let video = folder.join("../tests/data/street.mp4").to_str().unwrap().to_owned();
-    assert_eq!(camera.capture.source, Source::Ffmpeg { input: video });
+    assert_eq!(camera.capture.source, Source::Ffmpeg(FfmpegInput::new(video)));
     assert_eq!((camera.capture.width, camera.capture.height, camera.capture.fps), (768, 576, 5.0));
     assert_eq!((camera.capture.pace, camera.capture.looped), (Pace::Realtime, false));
     let zones: Vec<_> =
@@ -183,7 +183,7 @@ fn short_sources_are_understood() {
     assert_eq!(found, outright);
     assert_eq!(
         found[4],
-        Source::Ffmpeg { input: repository("config/clip.mp4").to_str().unwrap().to_owned() }
+        Source::Ffmpeg(FfmpegInput::new(repository("config/clip.mp4").to_str().unwrap().to_owned()))
     );
 }
 

@@ -1,5 +1,6 @@
 //! The body of a camera thread: frames through the watch room into the slots.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,9 @@ use crossbeam_channel::{SendTimeoutError, Sender};
 use log::{info, warn};
 
 use super::judge::ToRules;
+use super::load::Load;
 use crate::capture::{Camera, Pace};
+use crate::clock::Clock;
 use crate::domain::{CameraId, CameraState, Frame, Tamper};
 use crate::shutdown::Stop;
 use crate::slots::Slots;
@@ -31,9 +34,10 @@ pub(super) struct Desk {
     state: AtomicU8,
 }
 
-const STATES: [CameraState; 5] = [
+const STATES: [CameraState; 6] = [
     CameraState::Starting,
     CameraState::Online,
+    CameraState::Degraded,
     CameraState::Stalled,
     CameraState::Offline,
     CameraState::Ended,
@@ -77,9 +81,24 @@ impl Desk {
 }
 
 /// Runs until `stop`, or until a file or folder has come to its end.
-pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sender<ToRules>, stop: &Stop) {
+pub(super) fn run(
+    camera: Camera,
+    desk: &Arc<Desk>,
+    slots: &Slots,
+    rules: &Sender<ToRules>,
+    clock: &dyn Clock,
+    stop: &Stop,
+) {
     let (mut edition, mut mask, mut watcher) = desk.eyes();
     let mut tampered = None;
+    let (slowdown, mut load) = (camera.slowdown(), Load::new(clock.now()));
+    let health = RefCell::new(Health {
+        desk,
+        rules,
+        stop,
+        source: (CameraState::Starting, String::new()),
+        strain: None,
+    });
     let mut sink = |mut frame: Frame| {
         if desk.edition.load(Ordering::Acquire) != edition {
             (edition, mask, watcher) = desk.eyes();
@@ -101,20 +120,48 @@ pub(super) fn run(camera: Camera, desk: &Arc<Desk>, slots: &Slots, rules: &Sende
             // Played as fast as it is decided: wait for our turn, so that nothing is evicted.
             while !slots.wait_free(desk.index, TURN) && !stop.is_requested() {}
         }
-        slots.put(desk.index, look);
-    };
-    let mut health = |state: CameraState, why: &str| {
-        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-        match state {
-            CameraState::Offline | CameraState::Stalled => {
-                warn!("camera {}: {}{why}", desk.camera, state.as_str());
-            }
-            _ => info!("camera {}: {}{why}", desk.camera, state.as_str()),
+        let in_vain = slots.put(desk.index, look);
+        if let Some(factor) = load.looked(in_vain, clock.now()) {
+            slowdown.set(factor);
+            health.borrow_mut().strained(factor);
         }
-        desk.set_state(state);
-        tell(rules, ToRules::Health(desk.camera.clone(), state), stop);
     };
-    camera.run(stop, &mut sink, &mut health);
+    camera.run(stop, &mut sink, &mut |state, why| health.borrow_mut().became(state, why));
+}
+
+/// A camera's state, made of what its source says and of the strain on the workers.
+struct Health<'a> {
+    desk: &'a Desk,
+    rules: &'a Sender<ToRules>,
+    stop: &'a Stop,
+    /// What the source says, and why.
+    source: (CameraState, String),
+    /// Why it gives less than it could.
+    strain: Option<String>,
+}
+
+impl Health<'_> {
+    fn became(&mut self, state: CameraState, why: &str) {
+        self.source = (state, why.to_owned());
+        self.tell();
+    }
+
+    fn strained(&mut self, factor: f32) {
+        let share = 100.0 / factor;
+        self.strain = (factor > 1.0).then(|| {
+            format!("the workers fall behind: it gives {share:.0} % of the pictures it is asked for")
+        });
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let (state, why) = match (&self.source, &self.strain) {
+            ((CameraState::Online, _), Some(strain)) => (CameraState::Degraded, strain.clone()),
+            ((state, why), _) => (*state, why.clone()),
+        };
+        self.desk.set_state(state);
+        tell(self.rules, ToRules::Health(self.desk.camera.clone(), state, why), self.stop);
+    }
 }
 
 fn warn_of(camera: &CameraId, tamper: Option<Tamper>) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender};
 use log::{info, warn};
 
+use super::blips::{Blips, Change};
 use super::snapshot;
 use crate::clock::Clock;
 use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, Stamp, Tamper, Verdict};
@@ -27,8 +28,8 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) enum ToRules {
     /// Predictions of one look.
     Seen(Seen),
-    /// A camera changed its state.
-    Health(CameraId, CameraState),
+    /// A camera changed its state, and why.
+    Health(CameraId, CameraState, String),
     /// What was done to a camera, with the frame that made it certain; `None` when all is well again.
     Tamper(Option<Tamper>, Arc<Frame>),
     /// New rules, with the hash of the configuration they come from.
@@ -59,6 +60,7 @@ pub(super) struct Judge {
     pub(super) model_sha256: Arc<str>,
     pub(super) config_sha256: Arc<str>,
     pub(super) persons: BTreeMap<CameraId, Persons>,
+    pub(super) blips: Blips,
 }
 
 /// Whether a camera sees somebody: on when two of the last three looks agree, off after the presence gap.
@@ -78,7 +80,7 @@ impl Judge {
             self.health.beat.fetch_add(1, Ordering::Relaxed);
             match inbox.recv_timeout(TICK) {
                 Ok(ToRules::Seen(seen)) => self.see(&seen),
-                Ok(ToRules::Health(camera, state)) => self.health_changed(camera, state),
+                Ok(ToRules::Health(camera, state, why)) => self.health_changed(camera, state, &why),
                 Ok(ToRules::Tamper(tamper, frame)) => self.tampered(tamper, &frame),
                 Ok(ToRules::Swap(rules, sha256)) => {
                     self.config_sha256 = sha256;
@@ -100,9 +102,9 @@ impl Judge {
         self.note_persons(&seen.predictions, seen.frame.camera(), seen.frame.at().stamp);
     }
 
-    fn health_changed(&mut self, camera: CameraId, state: CameraState) {
-        if let Some(states) = &self.states {
-            states.set_camera(&camera, state);
+    fn health_changed(&mut self, camera: CameraId, state: CameraState, why: &str) {
+        if let Some(change) = self.blips.heard(&camera, state, why, self.clock.now()) {
+            self.tell(&change);
         }
         self.step(&Input::CameraHealth { camera, state }, None);
     }
@@ -115,7 +117,25 @@ impl Judge {
         self.step(&Input::Tamper { camera, tamper, frame: frame.at() }, Some(frame));
     }
 
+    /// Tells the log and the broker of a camera's state.
+    fn tell(&self, change: &Change) {
+        let Change { camera, state, why } = change;
+        let reason = if why.is_empty() { String::new() } else { format!(": {why}") };
+        match state {
+            CameraState::Offline | CameraState::Stalled | CameraState::Degraded => {
+                warn!("camera {camera}: {}{reason}", state.as_str());
+            }
+            _ => info!("camera {camera}: {}{reason}", state.as_str()),
+        }
+        if let Some(states) = &self.states {
+            states.set_camera(camera, *state, why);
+        }
+    }
+
     fn tick(&mut self) {
+        for change in self.blips.due(self.clock.now()) {
+            self.tell(&change);
+        }
         self.step(&Input::Tick, None);
         let (now, gap) = (self.clock.now(), self.engine.rules().presence_gap);
         for (camera, persons) in &mut self.persons {

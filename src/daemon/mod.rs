@@ -9,9 +9,11 @@
 //! closes last. One deadline for all, and whoever misses it is named.
 
 mod adapters;
+mod blips;
 mod camera;
 mod crew;
 mod judge;
+mod load;
 mod reload;
 mod snapshot;
 mod summary;

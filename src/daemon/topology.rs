@@ -11,6 +11,7 @@ use log::{info, warn};
 
 use super::DaemonError;
 use super::adapters::{DoorLink, StoreOutbox};
+use super::blips::Blips;
 use super::camera::{self, Desk};
 use super::crew::{Crew, deadline, spawner};
 use super::judge::{Judge, JudgeHealth, ToRules};
@@ -179,6 +180,7 @@ impl Topology {
         inbox: Receiver<ToRules>,
         stop: Stop,
     ) -> Result<(), DaemonError> {
+        let patience = self.config.cameras.iter().map(|c| (c.capture.camera.clone(), c.announce_after));
         let judge = Judge {
             engine: Engine::new(Arc::new(self.config.rules.clone())),
             clock: Arc::clone(clock),
@@ -188,6 +190,7 @@ impl Topology {
             model_sha256: self.model.manifest().sha256.as_str().into(),
             config_sha256: Arc::clone(&self.config.sha256),
             persons: BTreeMap::new(),
+            blips: Blips::new(patience),
         };
         spawn(&mut self.rules.crew, "rules", move || judge.run(&inbox, &stop))
     }
@@ -209,17 +212,17 @@ impl Topology {
     }
 
     fn start_cameras(&mut self, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<(), DaemonError> {
-        for (index, CameraConfig { capture, watch }) in self.config.cameras.iter().enumerate() {
+        for (index, CameraConfig { capture, watch, .. }) in self.config.cameras.iter().enumerate() {
             let id = &capture.camera;
             let desk = Arc::new(Desk::new(id.clone(), index, capture.effective_pace(), watch.clone()));
             let camera = Camera::new(capture.clone(), Arc::clone(clock), spawner());
             self.desks.push(Arc::clone(&desk));
             self.captured.push(camera.counters());
             let (slots, stop) = (self.slots.clone(), stop.clone());
-            let rules = self.to_rules.clone();
+            let (rules, clock) = (self.to_rules.clone(), Arc::clone(clock));
             spawn(&mut self.cameras.crew, &format!("cam-{id}"), move || {
                 if let Some(rules) = rules {
-                    camera::run(camera, &desk, &slots, &rules, &stop);
+                    camera::run(camera, &desk, &slots, &rules, clock.as_ref(), &stop);
                 }
             })?;
         }

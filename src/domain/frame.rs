@@ -221,6 +221,8 @@ pub enum CameraState {
     Starting,
     /// Frames arrive.
     Online,
+    /// Frames arrive, but fewer than asked for, or many of them damaged.
+    Degraded,
     /// Open, but no frame for longer than `stall_after`.
     Stalled,
     /// Cannot be opened or was lost; a retry is under way.
@@ -230,12 +232,19 @@ pub enum CameraState {
 }
 
 impl CameraState {
+    /// Whether frames arrive.
+    #[must_use]
+    pub fn delivers(self) -> bool {
+        matches!(self, CameraState::Online | CameraState::Degraded)
+    }
+
     /// The word used in logs, topics and rows.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             CameraState::Starting => "starting",
             CameraState::Online => "online",
+            CameraState::Degraded => "degraded",
             CameraState::Stalled => "stalled",
             CameraState::Offline => "offline",
             CameraState::Ended => "ended",

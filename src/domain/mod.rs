@@ -11,6 +11,7 @@ mod decision;
 mod frame;
 mod geometry;
 mod name;
+mod secret;
 mod stamp;
 
 pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
@@ -19,4 +20,5 @@ pub use frame::{
 };
 pub use geometry::{NormRect, PixelRect, Polygon, Zone, ZoneError};
 pub use name::{BadName, CameraId, DoorId, EventId, FrameSeq, Label, ModelId, RuleId, ScheduleId, ZoneId};
+pub use secret::{Login, Secret};
 pub use stamp::Stamp;

@@ -10,14 +10,14 @@ use super::Settings;
 use super::alert::Message;
 use crate::domain::{CameraId, Severity};
 
-/// Connectivity for Home Assistant: whatever is not `online` counts as disconnected.
-const CONNECTED: &str = "{{ 'ON' if value == 'online' else 'OFF' }}";
+/// Connectivity for Home Assistant: a camera that delivers, well or not so well, is connected.
+const CONNECTED: &str = "{{ 'ON' if value in ['online', 'degraded'] else 'OFF' }}";
 
 /// Tampering for Home Assistant: what it was stands in the topic and in the alert.
 const TAMPERED: &str = "{{ 'OFF' if value == 'none' else 'ON' }}";
 
 /// The same words for an availability topic.
-const AVAILABLE: &str = "{{ 'online' if value == 'online' else 'offline' }}";
+const AVAILABLE: &str = "{{ 'online' if value in ['online', 'degraded'] else 'offline' }}";
 
 /// The announcement of this daemon and its cameras; `None` when discovery is switched off.
 pub(super) fn discovery(settings: &Settings, cameras: &[CameraId]) -> Option<Message> {
@@ -51,6 +51,7 @@ fn connectivity(settings: &Settings, node: &str, camera: &CameraId) -> Value {
     entity["entity_category"] = "diagnostic".into();
     entity["state_topic"] = settings.topic(&format!("{camera}/status")).into();
     entity["value_template"] = CONNECTED.into();
+    entity["json_attributes_topic"] = settings.topic(&format!("{camera}/health")).into();
     entity["availability"] = json!([{ "topic": settings.availability_topic() }]);
     entity
 }

@@ -19,7 +19,6 @@
 //! | `connection` | options, TLS, one try for `portero check` |
 //! | `error` | what goes wrong and what to do about it |
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,6 +44,8 @@ pub use link::{LinkDown, LiveLink};
 pub use outbox::{Outbox, OutboxError};
 pub use publisher::{Handles, Publisher, Wake};
 pub use states::States;
+
+pub use crate::domain::{Login, Secret};
 
 /// The broker and how this daemon shows itself there.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,37 +143,4 @@ impl Default for Timing {
 pub struct Tls {
     /// PEM file of the authority to trust; `None` trusts the system's.
     pub ca_file: Option<PathBuf>,
-}
-
-/// How the daemon proves itself.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Login {
-    /// User name.
-    pub user: String,
-    /// Password.
-    pub password: Secret,
-}
-
-/// A text that never shows in logs.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps the text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one place that sends it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::json;
 use tokio::sync::Notify;
 
 use super::Settings;
@@ -22,19 +23,21 @@ pub struct States {
 struct Camera {
     id: CameraId,
     state: CameraState,
+    /// Why, in words; may be empty.
+    why: String,
     person: bool,
     tamper: Option<Tamper>,
     /// What the current connection was told last.
     told: Option<Tellable>,
 }
 
-/// State, person, tamper.
-type Tellable = (CameraState, bool, Option<Tamper>);
+/// State, reason, person, tamper.
+type Tellable = (CameraState, String, bool, Option<Tamper>);
 
 impl Camera {
     /// A camera that does not deliver sees nobody, whatever it saw last.
     fn tellable(&self) -> Tellable {
-        (self.state, self.person && self.state == CameraState::Online, self.tamper)
+        (self.state, self.why.clone(), self.person && self.state.delivers(), self.tamper)
     }
 }
 
@@ -44,6 +47,7 @@ impl States {
         let camera = |id: &CameraId| Camera {
             id: id.clone(),
             state: CameraState::Starting,
+            why: String::new(),
             person: false,
             tamper: None,
             told: None,
@@ -51,12 +55,12 @@ impl States {
         Self { table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())), bell }
     }
 
-    /// The camera's connectivity. A camera that is not in the configuration is ignored.
-    pub fn set_camera(&self, camera: &CameraId, state: CameraState) {
-        self.change(camera, |row| row.state = state);
+    /// The camera's connectivity, and why it is so. A camera that is not in the configuration is ignored.
+    pub fn set_camera(&self, camera: &CameraId, state: CameraState, why: &str) {
+        self.change(camera, |row| (row.state, row.why) = (state, why.to_owned()));
     }
 
-    /// Whether the camera sees somebody. Told as long as the camera is online.
+    /// Whether the camera sees somebody. Told as long as the camera delivers.
     pub fn set_person(&self, camera: &CameraId, person: bool) {
         self.change(camera, |row| row.person = person);
     }
@@ -81,17 +85,22 @@ impl States {
         let mut messages = Vec::new();
         for row in self.table().iter_mut() {
             let now = row.tellable();
-            if messages.len() >= room || row.told == Some(now) {
+            if messages.len() >= room || row.told.as_ref() == Some(&now) {
                 continue;
             }
-            let (state, person, tamper) = now;
-            if row.told.map(|told| told.0) != Some(state) {
+            let (state, why, person, tamper) = now.clone();
+            let told = row.told.as_ref();
+            if told.map(|told| told.0) != Some(state) {
                 messages.push(retained(settings, &row.id, "status", state.as_str()));
             }
-            if row.told.map(|told| told.1) != Some(person) {
+            if told.map(|told| (told.0, told.1.as_str())) != Some((state, why.as_str())) {
+                let health = json!({ "state": state.as_str(), "reason": why }).to_string();
+                messages.push(retained(settings, &row.id, "health", &health));
+            }
+            if told.map(|told| told.2) != Some(person) {
                 messages.push(retained(settings, &row.id, "person", if person { "ON" } else { "OFF" }));
             }
-            if settings.tamper.contains(&row.id) && row.told.map(|told| told.2) != Some(tamper) {
+            if settings.tamper.contains(&row.id) && told.map(|told| told.3) != Some(tamper) {
                 let tamper = tamper.map_or("none", Tamper::as_str);
                 messages.push(retained(settings, &row.id, "tamper", tamper));
             }
@@ -130,35 +139,44 @@ mod tests {
         let states = States::new(&[front.clone(), yard], Arc::new(Notify::new()));
         let all = [
             "front/status starting",
+            r#"front/health {"reason":"","state":"starting"}"#,
             "front/person OFF",
             "front/tamper none",
             "yard/status starting",
+            r#"yard/health {"reason":"","state":"starting"}"#,
             "yard/person OFF",
         ];
         assert_eq!(told(&states), all.map(|line| format!("portero/{line}")));
 
-        states.set_camera(&front, CameraState::Online);
+        states.set_camera(&front, CameraState::Online, "640x480");
         states.set_person(&front, true);
-        assert_eq!(told(&states), ["portero/front/status online", "portero/front/person ON"]);
+        let health = r#"portero/front/health {"reason":"640x480","state":"online"}"#;
+        assert_eq!(told(&states), ["portero/front/status online", health, "portero/front/person ON"]);
         assert!(told(&states).is_empty());
 
+        states.set_camera(&front, CameraState::Online, "1280x720");
+        assert_eq!(told(&states), [r#"portero/front/health {"reason":"1280x720","state":"online"}"#]);
         states.set_tamper(&front, Some(Tamper::Covered));
         assert_eq!(told(&states), ["portero/front/tamper covered"]);
-
         states.forget_told();
-        assert_eq!(told(&states).len(), 5);
+        assert_eq!(told(&states).len(), 7);
     }
 
     #[test]
-    fn a_lost_camera_sees_nobody_until_it_is_back() {
+    fn a_lost_camera_sees_nobody_until_it_is_back_and_a_poor_one_goes_on_seeing() {
         let front = CameraId::new("front").unwrap();
         let states = States::new(std::slice::from_ref(&front), Arc::new(Notify::new()));
-        states.set_camera(&front, CameraState::Online);
+        let brief = |states: &States| -> Vec<String> {
+            told(states).into_iter().filter(|line| !line.contains("/health ")).collect()
+        };
+        states.set_camera(&front, CameraState::Online, "");
         states.set_person(&front, true);
-        told(&states);
-        states.set_camera(&front, CameraState::Offline);
-        assert_eq!(told(&states), ["portero/front/status offline", "portero/front/person OFF"]);
-        states.set_camera(&front, CameraState::Online);
-        assert_eq!(told(&states), ["portero/front/status online", "portero/front/person ON"]);
+        brief(&states);
+        states.set_camera(&front, CameraState::Degraded, "");
+        assert_eq!(brief(&states), ["portero/front/status degraded"]);
+        states.set_camera(&front, CameraState::Offline, "");
+        assert_eq!(brief(&states), ["portero/front/status offline", "portero/front/person OFF"]);
+        states.set_camera(&front, CameraState::Online, "");
+        assert_eq!(brief(&states), ["portero/front/status online", "portero/front/person ON"]);
     }
 }

@@ -234,7 +234,7 @@ fn every_state_is_told_again_to_a_broker_that_forgot_them() {
     let mut broker = Broker::start();
     let publisher = Running::start(settings(&broker));
     publisher.wait_until_live();
-    publisher.handles.states.set_camera(&camera(), CameraState::Online);
+    publisher.handles.states.set_camera(&camera(), CameraState::Online, "");
     publisher.handles.states.set_person(&camera(), true);
     broker.restart();
     let witness = broker.subscribe("portero/#");
@@ -243,7 +243,7 @@ fn every_state_is_told_again_to_a_broker_that_forgot_them() {
     {
         witness.wait_for_last(topic, value, SOON);
     }
-    publisher.handles.states.set_camera(&camera(), CameraState::Offline);
+    publisher.handles.states.set_camera(&camera(), CameraState::Offline, "");
     witness.wait_for_last("portero/front/status", "offline", SOON);
     witness.wait_for_last("portero/front/person", "OFF", SOON);
     let late = broker.subscribe("portero/front/status");

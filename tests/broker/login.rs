@@ -1,13 +1,12 @@
 //! Passwords, certificates, closed ports: what is said when the door to the broker is shut.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use portero::notify::{Login, NotifyError, Secret, Settings, Tls, probe};
-use tempfile::TempDir;
 
 use super::{Running, SOON, settings};
+use crate::support::authority::Authority;
 use crate::support::broker::{Broker, free_port};
 use crate::support::wait_until;
 
@@ -157,50 +156,4 @@ fn a_port_that_speaks_no_mqtt_is_told() {
     let error = probe(&Settings { port, ..settings(&broker) }, LIMIT).unwrap_err();
     assert!(matches!(error, NotifyError::NotMqtt { .. }), "{error:?}");
     server.join().unwrap();
-}
-
-/// A certificate authority of our own, with a certificate for one host.
-struct Authority(TempDir);
-
-impl Authority {
-    fn new(host: &str) -> Self {
-        let keys = Self(tempfile::tempdir().unwrap());
-        let subject = format!("/CN=Test authority {}", keys.0.path().display().to_string().replace('/', "_"));
-        keys.openssl(
-            &["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-keyout", "ca.key"],
-            |c| {
-                c.args(["-out", "ca.crt", "-subj", &subject]);
-            },
-        );
-        keys.openssl(
-            &["req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "server.csr"],
-            |c| {
-                c.args(["-subj", &format!("/CN={host}")]);
-            },
-        );
-        std::fs::write(keys.file("names"), format!("subjectAltName=DNS:{host}\n")).unwrap();
-        keys.openssl(
-            &["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-days", "2"],
-            |c| {
-                c.args(["-CAcreateserial", "-extfile", "names", "-out", "server.crt"]);
-            },
-        );
-        keys
-    }
-
-    fn openssl(&self, args: &[&str], more: impl FnOnce(&mut Command)) {
-        let mut command = Command::new("openssl");
-        command.args(args).current_dir(self.0.path()).stdout(Stdio::null()).stderr(Stdio::null());
-        more(&mut command);
-        let status = command.status().expect("openssl is needed by the tests: apt-get install openssl");
-        assert!(status.success(), "{command:?}");
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.file("ca.crt")
-    }
 }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn ffmpeg(path: &Path) -> Settings {
-    settings(Source::Ffmpeg { input: path.to_str().unwrap().to_owned() })
+    settings(Source::Ffmpeg(FfmpegInput::new(path.to_str().unwrap().to_owned())))
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_refused_stream_names_the_reason_without_credentials() {
     let address = server.local_addr().unwrap();
     drop(server);
     let input = format!("rtsp://admin:geheim@{address}/live");
-    let why = start(settings(Source::Ffmpeg { input })).reaches(CameraState::Offline);
+    let why = start(settings(Source::Ffmpeg(FfmpegInput::new(input)))).reaches(CameraState::Offline);
     assert!(why.contains("Connection refused") && !why.contains("geheim"), "{why}");
 }
 
@@ -117,7 +117,7 @@ fn a_stream_arrives_and_its_end_is_a_loss() {
         .stdin(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let running = start(settings(Source::Ffmpeg { input: url }));
+    let running = start(settings(Source::Ffmpeg(FfmpegInput::new(url))));
     let frame = running.frame();
     assert_eq!((frame.width(), frame.height()), (64, 48));
     wait_until("the loss", || {

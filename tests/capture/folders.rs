@@ -23,7 +23,7 @@ fn pictures() -> tempfile::TempDir {
 }
 
 fn folder(path: impl Into<PathBuf>) -> Settings {
-    Settings { pace: Pace::Fast, ..settings(Source::Folder { path: path.into() }) }
+    Settings { pace: Pace::Fast, ..settings(Source::Folder { path: path.into(), watch: false }) }
 }
 
 #[test]

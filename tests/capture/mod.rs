@@ -4,17 +4,20 @@
 mod children;
 mod files;
 mod folders;
+mod http;
+mod inbox;
+mod rtsp;
 mod sources;
 mod street;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portero::capture::{Camera, Counters, Pace, Settings, Source, Spawn};
+use portero::capture::{Camera, Counters, FfmpegInput, Pace, Settings, Source, Spawn};
 use portero::clock::{Clock, SystemClock};
 use portero::domain::{CameraId, CameraState, Frame};
 use portero::shutdown::{StopHandle, stop_pair};

@@ -15,7 +15,7 @@ fn try_out(settings: &Settings, timeout: Duration) -> Result<ProbeReport, Captur
 fn trying_a_camera_reports_its_frames_and_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let input = clip(folder.path(), 1).to_str().unwrap().to_owned();
-    let settings = settings(Source::Ffmpeg { input: input.clone() });
+    let settings = settings(Source::Ffmpeg(FfmpegInput::new(input.clone())));
     let report = try_out(&settings, PATIENCE).unwrap();
     assert_eq!((report.width, report.height, report.format), (64, 48, "yuv420p"));
     assert_eq!(processes_with(&input), Vec::<u32>::new());
@@ -73,7 +73,7 @@ fn scripted(openings: Vec<Vec<Result<Grab, CaptureError>>>, looped: bool) -> Run
         Some(grabs) => Ok(Box::new(Script(grabs.into_iter())) as Box<dyn FrameSource>),
         None => Err(CaptureError::Missing { path: "/the/end".into() }),
     };
-    let folder = Source::Folder { path: "/unused".into() };
+    let folder = Source::Folder { path: "/unused".into(), watch: false };
     let settings =
         Settings { stall_after: Duration::from_millis(500), pace: Pace::Fast, looped, ..settings(folder) };
     start_camera(Camera::with_open(settings, Arc::new(SystemClock), Box::new(open)))

@@ -37,7 +37,7 @@ fn street() -> Option<PathBuf> {
 
 /// The frames of the clip at half its size, through the real capture.
 fn each_frame(clip: &Path, fps: f32, mut see: impl FnMut(Frame)) {
-    let source = Source::Ffmpeg { input: clip.to_str().unwrap().to_owned() };
+    let source = Source::Ffmpeg(FfmpegInput::new(clip.to_str().unwrap().to_owned()));
     let settings = Settings { fps, width: WIDTH, height: HEIGHT, pace: Pace::Fast, ..settings(source) };
     start(settings).all_to(&mut see);
 }

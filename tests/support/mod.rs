@@ -1,6 +1,7 @@
 //! What several integration tests need: waiting without sleeping blindly, and a broker to play with.
 
 pub(crate) mod allocations;
+pub(crate) mod authority;
 pub(crate) mod broker;
 pub(crate) mod daemon;
 

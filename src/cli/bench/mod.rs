@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use portero::capture::{Camera, Pace, Settings as CaptureSettings, Source};
+use portero::capture::{Camera, FfmpegInput, Pace, Settings as CaptureSettings, Source};
 use portero::clock::{self, SystemClock};
 use portero::daemon;
 use portero::domain::{CameraId, CameraState, Frame, NormRect};
@@ -109,7 +109,7 @@ fn receive(arguments: &Arguments) -> anyhow::Result<(Vec<Frame>, usize)> {
     let (width, height) = arguments.size;
     let settings = CaptureSettings {
         camera: CameraId::new("bench")?,
-        source: Source::Ffmpeg { input: arguments.clip.to_string_lossy().into_owned() },
+        source: Source::Ffmpeg(FfmpegInput::new(arguments.clip.to_string_lossy().into_owned())),
         fps: 10.0,
         width,
         height,

@@ -101,7 +101,8 @@ fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {
     }
     let (crops, masks) = (camera.crops, camera.masks.clone());
     let watch = watch::Settings { regions, motion: camera.motion, crops, masks, tamper: camera.tamper };
-    Some(CameraConfig { capture: camera.capture.clone()?, watch })
+    let announce_after = camera.announce_after;
+    Some(CameraConfig { capture: camera.capture.clone()?, watch, announce_after })
 }
 
 fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<doors::Settings> {

@@ -3,15 +3,15 @@
 use std::ops::Range;
 
 use super::general::RawSite;
-use crate::config::file::{Place, read_regular, read_secret};
+use super::login::{certificates, login};
+use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Table, Value};
-use crate::notify::{Login, Secret, Settings, Tls};
+use crate::notify::{Settings, Tls};
 
 const URL_HELP: &str =
     "allowed: mqtt://HOST[:PORT] (port 1883 by default) or mqtts://HOST[:PORT] (port 8883)";
-const MAX_CA_BYTES: u64 = 4 << 20;
 
 /// `[mqtt]`; `settings` is `None` when it is wrong and was reported.
 pub(in crate::config) struct RawBroker {
@@ -105,40 +105,7 @@ fn tls(table: &Table<'_>, address: Option<&Address>, place: &Place) -> Tls {
     if address.is_some_and(|address| !address.tls) {
         table.pointless("ca_file", "the url is mqtt://; for TLS write mqtts://");
     }
-    let Some(text) = value.text() else { return Tls { ca_file: None } };
-    let path = place.path(text);
-    let fault = match read_regular(&path, MAX_CA_BYTES) {
-        Err(reason) => Some(reason.to_string()),
-        Ok((bytes, _)) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") => {
-            Some("holds no PEM certificate".to_owned())
-        }
-        Ok(_) => None,
-    };
-    if let Some(fault) = fault {
-        value.report.add(
-            value
-                .error(format!("the certificate file {} {fault}", path.display()))
-                .help("without `ca_file` the system's certificate authorities are trusted"),
-        );
-    }
-    Tls { ca_file: Some(path) }
-}
-
-fn login(table: &Table<'_>, place: &Place) -> Option<Login> {
-    let (user, password) = (table.get("user"), table.get("password_file"));
-    let lonely = |value: &Value<'_>, other: &str| {
-        value.report.add(value.error(format!("a login needs `{other}` as well")));
-        None
-    };
-    match (user, password) {
-        (None, None) => None,
-        (Some(user), None) => lonely(&user, "password_file"),
-        (None, Some(password)) => lonely(&password, "user"),
-        (Some(user), Some(password)) => {
-            let secret = password.spanned_text().and_then(|text| read_secret(place, &text, table.report));
-            Some(Login { user: user.text()?.to_owned(), password: Secret::new(secret?) })
-        }
-    }
+    Tls { ca_file: certificates(&value, place) }
 }
 
 fn client_id(value: &Value<'_>) -> Option<String> {

@@ -17,6 +17,7 @@ pub(in crate::config) struct RawCamera {
     pub(in crate::config) id: Option<Named<CameraId>>,
     pub(in crate::config) fps: f32,
     pub(in crate::config) capture: Option<Settings>,
+    pub(in crate::config) announce_after: Duration,
     pub(in crate::config) motion: Option<MotionSettings>,
     pub(in crate::config) crops: Crops,
     pub(in crate::config) tamper: Option<TamperSettings>,
@@ -50,6 +51,9 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let stalls = Duration::from_secs(1)..=Duration::from_secs(3_600);
     let stall_after = table.setting("stall_after", Duration::from_secs(10), |value| value.duration(stalls));
     patient(table, &fps, &stall_after);
+    let waits = Duration::ZERO..=Duration::from_secs(3_600);
+    let announce_after =
+        table.setting("announce_after", Duration::from_secs(3), |value| value.duration(waits)).value;
     let source = source::read(table, place, [width, height], fps.value);
     let (pace, looped) = playback(table, source.as_ref());
     let zones: Vec<RawZone> = table.tables("zone", &keys::ZONE).iter().map(zone).collect();
@@ -69,7 +73,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let masks = masks.iter().filter_map(|mask| shape(mask, "mask")).collect();
     let motion = motion(table);
     let crops = crops(table, motion.is_some());
-    RawCamera { id, fps: fps.value, capture, motion, crops, tamper: tamper(table), masks, zones }
+    RawCamera { id, fps: fps.value, capture, announce_after, motion, crops, tamper: tamper(table), masks, zones }
 }
 
 /// A camera must be given the time of two frames before it is called stalled.

@@ -6,6 +6,7 @@ mod broker;
 mod camera;
 mod door;
 mod general;
+mod login;
 mod rule;
 mod schedule;
 mod source;

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use crate::capture::{CommandOutput, PixelFormat, Source, presets};
+use super::login::{certificates, login};
+use crate::capture::{
+    Address, Codec, CommandOutput, Decoder, FfmpegInput, HttpCamera, PixelFormat, Source, presets,
+};
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Table, Value};
+use crate::domain::Login;
 
 const FORMATS: [(&str, CommandOutput); 4] = [
     ("mjpeg", CommandOutput::Mjpeg),
@@ -16,7 +20,26 @@ const FORMATS: [(&str, CommandOutput); 4] = [
     ("yuv420p", CommandOutput::Raw(PixelFormat::Yuv420p)),
     ("yuyv", CommandOutput::Raw(PixelFormat::Yuyv)),
 ];
-const KINDS: [&str; 5] = ["v4l2", "ffmpeg", "folder", "command", "preset"];
+const KINDS: [&str; 6] = ["v4l2", "ffmpeg", "http", "folder", "command", "preset"];
+const CODECS: [(&str, Codec); 2] = [("h264", Codec::H264), ("hevc", Codec::Hevc)];
+const DECODERS: [(&str, Decoder); 4] = [
+    ("software", Decoder::Software),
+    ("vaapi", Decoder::Vaapi),
+    ("v4l2m2m", Decoder::V4l2M2m(Codec::H264)),
+    ("nvv4l2dec", Decoder::Nvv4l2(Codec::H264)),
+];
+/// Keys that only some kinds have: the kinds, and why the others have not.
+const COMPANIONS: [(&str, &[&str], &str); 7] = [
+    ("format", &["command"], "only a `command` has it"),
+    ("watch", &["folder"], "only a `folder` has it"),
+    ("decoder", &["ffmpeg"], "only `ffmpeg` has it"),
+    ("codec", &["ffmpeg"], "only `ffmpeg` has it"),
+    ("ca_file", &["http"], "only `http` has it"),
+    ("user", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
+    ("password_file", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
+];
+/// Ends of urls that are played rather than looked at: playlists and videos.
+const PLAYED: [&str; 8] = [".m3u8", ".mpd", ".mp4", ".mkv", ".ts", ".flv", ".webm", ".avi"];
 
 #[derive(Clone, Copy)]
 enum Preset {
@@ -53,9 +76,15 @@ fn shorthand(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Sou
         return Some(Source::V4l2 { device: PathBuf::from(format!("/dev/video{text}")) });
     }
     if !text.contains("://") && (text.ends_with('/') || context.place.path(text).is_dir()) {
-        return Some(folder(value, text, context));
+        return Some(folder(value, text, false, context));
     }
-    ffmpeg(value, text, context)
+    let lower = text.to_ascii_lowercase();
+    let path = lower.split(['?', '#']).next().unwrap_or_default();
+    let is_web = path.starts_with("http://") || path.starts_with("https://");
+    if is_web && !PLAYED.iter().any(|end| path.ends_with(end)) {
+        return http(value, text, None, None);
+    }
+    ffmpeg(value, text, context).map(Source::Ffmpeg)
 }
 
 fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<Source> {
@@ -70,26 +99,66 @@ fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<Source> {
         table.report.add(problem.help(format!("allowed: one of {}", KINDS.join(", "))));
         return None;
     };
-    if kind != "command" {
-        table.pointless("format", "only a `command` has it");
+    for (key, homes, why) in COMPANIONS {
+        if !homes.contains(&kind) {
+            table.pointless(key, why);
+        }
     }
     let value = table.get(kind)?;
     match kind {
         "v4l2" => Some(Source::V4l2 { device: PathBuf::from(value.text()?) }),
-        "ffmpeg" => ffmpeg(&value, value.text()?, context),
-        "folder" => Some(folder(&value, value.text()?, context)),
+        "ffmpeg" => played(table, &value, context),
+        "http" => {
+            let (login, ca_file) = (login(table, context.place), table.get("ca_file"));
+            let ca_file = ca_file.and_then(|value| certificates(&value, context.place));
+            http(&value, value.text()?, login, ca_file)
+        }
+        "folder" => {
+            let watch = table.setting("watch", false, Value::yes_no).value;
+            Some(folder(&value, value.text()?, watch, context))
+        }
         "preset" => preset(&value, context),
         _ => command(table, &value, context),
     }
 }
 
+fn http(value: &Value<'_>, text: &str, login: Option<Login>, ca_file: Option<PathBuf>) -> Option<Source> {
+    match Address::parse(text) {
+        Ok(address) => Some(Source::Http(HttpCamera { address, login, ca_file })),
+        Err(error) => value.reject(value.error(error.to_string())),
+    }
+}
+
+/// `ffmpeg` with what goes along with it.
+fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option<Source> {
+    let codec = table.setting("codec", Codec::H264, |value| value.word(&CODECS));
+    let decoder = table.get("decoder").map_or(Some(Decoder::Software), |value| {
+        Some(match value.word(&DECODERS)? {
+            Decoder::V4l2M2m(_) => Decoder::V4l2M2m(codec.value),
+            Decoder::Nvv4l2(_) => Decoder::Nvv4l2(codec.value),
+            any => any,
+        })
+    });
+    if matches!(decoder, Some(Decoder::Software | Decoder::Vaapi)) {
+        table.pointless("codec", "this decoder finds it out by itself");
+    }
+    let login = login(table, context.place);
+    let input = ffmpeg(value, value.text()?, context)?;
+    if !input.input.contains("://") {
+        for key in ["user", "password_file"] {
+            table.pointless(key, "a file asks for no login");
+        }
+    }
+    Some(Source::Ffmpeg(FfmpegInput { login, decoder: decoder?, ..input }))
+}
+
 /// A url goes to ffmpeg as it is; a file is looked for beside the configuration.
-fn ffmpeg(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Source> {
+fn ffmpeg(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<FfmpegInput> {
     let file = text.strip_prefix("file://").unwrap_or(text);
     if file.contains("://") {
-        let source = Source::Ffmpeg { input: text.to_owned() };
-        return match source.check() {
-            Ok(()) => Some(source),
+        let input = FfmpegInput::new(text);
+        return match Source::Ffmpeg(input.clone()).check() {
+            Ok(()) => Some(input),
             Err(error) => value.reject(value.error(error.to_string())),
         };
     }
@@ -97,15 +166,15 @@ fn ffmpeg(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Source
     if !path.is_file() {
         missing(value, &path, "file");
     }
-    Some(Source::Ffmpeg { input: path.to_string_lossy().into_owned() })
+    Some(FfmpegInput::new(path.to_string_lossy()))
 }
 
-fn folder(value: &Value<'_>, text: &str, context: &Context<'_>) -> Source {
+fn folder(value: &Value<'_>, text: &str, watch: bool, context: &Context<'_>) -> Source {
     let path = context.place.path(text);
     if !path.is_dir() {
         missing(value, &path, "folder");
     }
-    Source::Folder { path }
+    Source::Folder { path, watch }
 }
 
 /// Only a warning: like an unplugged camera, it may come later.

@@ -1,0 +1,296 @@
+//! RTSP through ffmpeg, against GStreamer's server, and what can go wrong on the way.
+
+#![expect(clippy::print_stdout, reason = "a skipped test says why")]
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Stdio};
+
+use portero::capture::Decoder;
+use portero::domain::{Login, Secret};
+use rustix::process::{Pid, Signal, kill_process};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+use crate::support::authority::Authority;
+use crate::support::broker::free_port;
+
+const PYTHON: &str = "/usr/bin/python3";
+const NEEDS: &str = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,bad,ugly}";
+
+/// GStreamer's RTSP server in a process of its own: a ball on black at `/cam`, 15 pictures a second. Killed when
+/// dropped.
+struct Server {
+    port: u16,
+    script: PathBuf,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    /// `None`, with a word, where its script is not at hand.
+    fn start() -> Option<Self> {
+        let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/tools/rtsp-test-server.py"));
+        if !script.exists() {
+            println!("skipped: {} is not here", script.display());
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (port, script) = (free_port(), script.to_owned());
+        let child = Self::launch(&script, port);
+        Some(Self { port, script, child, _folder: folder })
+    }
+
+    fn launch(script: &Path, port: u16) -> Child {
+        let mut command = Command::new(PYTHON);
+        command.arg(script).arg(port.to_string()).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "ready", "the RTSP server needs: apt-get install {NEEDS}");
+        child
+    }
+
+    /// Another one on the same port, with pictures of another size.
+    fn restart_smaller(&mut self) {
+        self.kill();
+        let text = std::fs::read_to_string(&self.script).unwrap();
+        let smaller = self._folder.path().join("smaller.py");
+        assert!(text.contains("w, h, fps = 1280, 720, 15"));
+        std::fs::write(&smaller, text.replace("1280, 720, 15", "640, 480, 15")).unwrap();
+        self.child = Self::launch(&smaller, self.port);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("rtsp://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn rtsp(url: &str, login: Option<(&str, &str)>) -> Settings {
+    let login =
+        login.map(|(user, password)| Login { user: user.into(), password: Secret::new(password.into()) });
+    let source = Source::Ffmpeg(FfmpegInput { login, ..FfmpegInput::new(url) });
+    Settings { stall_after: Duration::from_secs(8), ..settings(source) }
+}
+
+/// A door before an RTSP server: lets in who shows this Basic login, over TLS where it is given keys.
+struct Gate {
+    port: u16,
+    over: Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Gate {
+    fn start(target: u16, expected: &'static str, keys: Option<&Authority>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let over: Arc<std::sync::atomic::AtomicBool> = Arc::default();
+        let ended = over.clone();
+        let tls = keys.map(|keys| {
+            let certificate = CertificateDer::from_pem_file(keys.file("server.crt")).unwrap();
+            let key = PrivateKeyDer::from_pem_file(keys.file("server.key")).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+            Arc::new(builder.unwrap().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
+        });
+        let accept = move || {
+            for stream in listener.incoming().flatten() {
+                if ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                let (tls, ended) = (tls.clone(), ended.clone());
+                let pass = move || {
+                    let is_over = || ended.load(std::sync::atomic::Ordering::Relaxed);
+                    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+                    let end = match tls {
+                        None => pass(stream, target, expected, &is_over),
+                        Some(config) => {
+                            let session = ServerConnection::new(config).unwrap();
+                            pass(StreamOwned::new(session, stream), target, expected, &is_over)
+                        }
+                    };
+                    drop(end);
+                };
+                std::thread::Builder::new().spawn(pass).unwrap();
+            }
+        };
+        let thread = Some(std::thread::Builder::new().spawn(accept).unwrap());
+        Self { port, over, thread }
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.over.store(true, std::sync::atomic::Ordering::Relaxed);
+        // Wakes it.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Passes on both ways what may pass, until one side closes.
+fn pass(
+    mut client: impl Read + Write,
+    target: u16,
+    expected: &str,
+    is_over: &dyn Fn() -> bool,
+) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", target))?;
+    server.set_read_timeout(Some(Duration::from_millis(5)))?;
+    let mut bytes = vec![0; 64 << 10];
+    let come = |read: std::io::Result<usize>| match read {
+        Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+        Ok(n) => Ok(n),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(0),
+        Err(error) => Err(error),
+    };
+    while !is_over() {
+        let n = come(client.read(&mut bytes))?;
+        let text = String::from_utf8_lossy(&bytes[..n]).into_owned();
+        let is_request = text.starts_with(|c: char| c.is_ascii_uppercase());
+        if is_request && !text.contains(&format!("\r\nAuthorization: {expected}\r\n")) {
+            let number = text.lines().find_map(|line| line.strip_prefix("CSeq: ")).unwrap_or("1");
+            let asks = "WWW-Authenticate: Basic realm=\"cam\"";
+            write!(client, "RTSP/1.0 401 Unauthorized\r\nCSeq: {number}\r\n{asks}\r\n\r\n")?;
+            client.flush()?;
+        } else {
+            server.write_all(&bytes[..n])?;
+        }
+        let n = come(server.read(&mut bytes))?;
+        client.write_all(&bytes[..n])?;
+        client.flush()?;
+    }
+    Ok(())
+}
+
+/// `viewer:p@ss:w/'rd?%ä`, by coreutils' base64.
+const LOGIN: (&str, &str) = ("viewer", "p@ss:w/'rd?%ä");
+const BASIC: &str = "Basic dmlld2VyOnBAc3M6dy8ncmQ/JcOk";
+
+/// The command lines of all processes, as `ps` shows them to everybody.
+fn command_lines() -> String {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .map(|line| String::from_utf8_lossy(&line).replace('\0', " ") + "\n")
+        .collect()
+}
+
+#[test]
+fn a_login_gets_in_over_tcp_and_shows_in_no_list_of_processes() {
+    let Some(server) = Server::start() else { return };
+    let gate = Gate::start(server.port, BASIC, None);
+    let url = format!("rtsp://127.0.0.1:{}/cam", gate.port);
+    let running = start(rtsp(&url, Some(LOGIN)));
+    let frames = running.frames(12);
+    let lines = command_lines();
+    assert!(lines.contains("-f concat -safe 0 -i pipe:0"), "{lines}");
+    for secret in ["p@ss", "p%40ss", &format!(":{}/cam", gate.port)] {
+        assert!(!lines.contains(secret), "{secret} stands in a command line");
+    }
+    let took = frames[11].at().stamp.since(frames[2].at().stamp).as_secs_f32();
+    assert!((0.4..20.0).contains(&took), "9 frames at 10 a second took {took} s");
+
+    let in_url =
+        start(rtsp(&format!("rtsp://viewer:p%40ss%3Aw%2F'rd%3F%25%C3%A4@127.0.0.1:{}/cam", gate.port), None));
+    in_url.frame();
+    assert!(!command_lines().contains("p%40ss"));
+}
+
+#[test]
+fn rtsps_gets_in_too() {
+    let Some(server) = Server::start() else { return };
+    let keys = Authority::new("localhost");
+    let gate = Gate::start(server.port, BASIC, Some(&keys));
+    let running = start(rtsp(&format!("rtsps://127.0.0.1:{}/cam", gate.port), Some(LOGIN)));
+    running.frames(3);
+}
+
+#[test]
+fn a_wrong_password_and_a_wrong_path_are_told_without_the_password() {
+    let Some(server) = Server::start() else { return };
+    let gate = Gate::start(server.port, BASIC, None);
+    let url = format!("rtsp://127.0.0.1:{}/cam", gate.port);
+    let wrong = start(rtsp(&url, Some(("viewer", "geheim'"))));
+    let why = wrong.reaches(CameraState::Offline);
+    assert!(why.contains("401 Unauthorized") && !why.contains("geheim"), "{why}");
+    let lost = start(rtsp(&server.url("/nothing"), None));
+    let why = lost.reaches(CameraState::Offline);
+    assert!(why.contains("404 Not Found"), "{why}");
+}
+
+#[test]
+fn a_frozen_server_is_a_stall_and_one_that_dies_and_comes_back_another_size_goes_on() {
+    let Some(mut server) = Server::start() else { return };
+    let running = start(Settings { stall_after: Duration::from_secs(5), ..rtsp(&server.url("/cam"), None) });
+    running.frames(3);
+    server.signal(Signal::STOP);
+    assert_eq!(running.reaches(CameraState::Stalled), "no picture for 5.0 s");
+    server.signal(Signal::CONT);
+    wait_until("it to be online again", || {
+        while running.frames.try_recv().is_ok() {}
+        running.state_names().ends_with(&["online"])
+    });
+    server.kill();
+    let why = running.reaches(CameraState::Offline);
+    assert!(why.starts_with("`ffmpeg` ended (") || why.contains("no picture"), "{why}");
+    let known = running.state_names().len();
+    server.restart_smaller();
+    wait_until("it to be back", || {
+        while running.frames.try_recv().is_ok() {}
+        running.state_names()[known..].ends_with(&["online"])
+    });
+    let frame = running.frame();
+    assert_eq!((frame.width(), frame.height()), (64, 48), "as configured, whatever comes");
+}
+
+#[test]
+fn garbage_in_place_of_rtsp_is_left() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("rtsp://127.0.0.1:{}/cam", listener.local_addr().unwrap().port());
+    let garble = move || {
+        for mut stream in listener.incoming().flatten().take(1) {
+            let noise: Vec<u8> =
+                (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+            while stream.write_all(&noise).is_ok() {}
+        }
+    };
+    let server = std::thread::Builder::new().spawn(garble).unwrap();
+    let running = start(Settings { stall_after: Duration::from_secs(3), ..rtsp(&url, None) });
+    wait_until("it to be given up", || {
+        running.state_names().iter().any(|state| ["offline", "stalled"].contains(state))
+    });
+    assert_eq!(running.counters.frames(), 0);
+    drop(running);
+    server.join().unwrap();
+}
+
+#[test]
+fn a_decoder_that_this_machine_lacks_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path(), 1);
+    let input =
+        FfmpegInput { decoder: Decoder::Nvv4l2(portero::capture::Codec::H264), ..FfmpegInput::new("x") };
+    let input = FfmpegInput { input: clip.to_str().unwrap().into(), ..input };
+    let why = start(settings(Source::Ffmpeg(input))).reaches(CameraState::Offline);
+    assert!(why.contains("h264_nvv4l2dec"), "{why}");
+}
