@@ -3,8 +3,6 @@
 mod login;
 pub(super) mod server;
 
-use std::io::Write;
-
 use portero::capture::{Address, HttpCamera};
 use portero::domain::Login;
 use server::{STREAM, Server, bare, hang, jpeg, part, picture};
