@@ -23,7 +23,7 @@ fn the_device_is_announced_and_announced_again_when_home_assistant_starts() {
     // Everything again, in an order that never shows `online` before the states.
     let witness = broker.subscribe("#");
     wait_until("the retained messages are here", SOON, || {
-        witness.seen().iter().filter(|m| m.retained).count() >= 4
+        witness.seen().iter().filter(|m| m.retained).count() >= 5
     });
     let retained = witness.seen().len();
     broker.publish("homeassistant/status", "online");
@@ -31,8 +31,14 @@ fn the_device_is_announced_and_announced_again_when_home_assistant_starts() {
         witness.seen()[retained..].iter().any(|m| m.topic == "portero/available")
     });
     let again: Vec<String> = witness.seen()[retained..].iter().map(|m| m.topic.clone()).collect();
-    let expected =
-        ["homeassistant/status", CONFIG, "portero/front/status", "portero/front/person", "portero/available"];
+    let expected = [
+        "homeassistant/status",
+        CONFIG,
+        "portero/front/status",
+        "portero/front/health",
+        "portero/front/person",
+        "portero/available",
+    ];
     assert_eq!(again, expected);
 
     drop((late, witness));
