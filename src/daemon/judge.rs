@@ -76,8 +76,15 @@ impl Judge {
     /// Runs until every sender is gone and the channel is empty; once `stop` is requested an empty channel is
     /// enough, so that a camera thread that hangs in its driver cannot keep the rules, and with them the store, open.
     pub(super) fn run(mut self, inbox: &Receiver<ToRules>, stop: &Stop) {
+        let mut ticked = self.clock.now();
         loop {
             self.health.beat.fetch_add(1, Ordering::Relaxed);
+            // Not only when the inbox is empty: a busy camera must not hide what became of another.
+            let now = self.clock.now();
+            if now.since(ticked) >= TICK {
+                ticked = now;
+                self.tick();
+            }
             match inbox.recv_timeout(TICK) {
                 Ok(ToRules::Seen(seen)) => self.see(&seen),
                 Ok(ToRules::Health(camera, state, why)) => self.health_changed(camera, state, &why),
@@ -88,7 +95,7 @@ impl Judge {
                 }
                 Ok(ToRules::ClockSync(synchronised)) => self.step(&Input::ClockSync(synchronised), None),
                 Err(RecvTimeoutError::Timeout) if stop.is_requested() => return,
-                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }

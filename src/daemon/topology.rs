@@ -1,8 +1,8 @@
 //! All parts of the running daemon, how they are joined, and how they are taken apart again.
 
+mod gauges;
+
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,18 +15,18 @@ use super::blips::Blips;
 use super::camera::{self, Desk};
 use super::crew::{Crew, deadline, spawner};
 use super::judge::{Judge, JudgeHealth, ToRules};
-use super::summary::{CameraSummary, Summary};
+use super::summary::Summary;
 use crate::capture::{self, Camera};
 use crate::clock::{self, Clock};
 use crate::config::{CameraConfig, Config};
-use crate::domain::{CameraState, Outcome, Stamp, Verdict};
+use crate::domain::{Outcome, Stamp, Verdict};
 use crate::doors::{Doors, Grant};
 use crate::infer::{Classifier, Model, PoolCounts, Seen, run_worker};
 use crate::notify::{self, Publisher};
 use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
-use crate::store::{Job, Reader, Recorded, Recorder, RecorderHealth, Store};
+use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
 use crate::words::in_words;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
@@ -279,73 +279,6 @@ impl Topology {
         }
     }
 
-    /// Every camera is a file or folder that has come to its end.
-    pub(super) fn all_cameras_ended(&self) -> bool {
-        self.desks.iter().all(|desk| desk.state() == CameraState::Ended)
-    }
-
-    /// No look waits or is worked on, and no decision waits to be recorded.
-    pub(super) fn is_quiet(&self) -> bool {
-        let no_time = Duration::ZERO;
-        self.desks.iter().all(|desk| self.slots.wait_free(desk.index, no_time))
-            && self.to_rules.as_ref().is_none_or(Sender::is_empty)
-            && self.jobs.as_ref().is_none_or(Sender::is_empty)
-    }
-
-    /// Alerts in the outbox, 0 when no broker is configured or the store cannot be asked.
-    pub(super) fn alerts_waiting(&self) -> u64 {
-        if self.notified.is_none() {
-            return 0;
-        }
-        outbox_size(&self.config.store.path)
-    }
-
-    /// The heartbeats of the parts that must turn.
-    pub(super) fn beats(&self) -> Vec<(&'static str, u64)> {
-        let mut beats =
-            vec![("rules", self.judged.beat.load(Ordering::Relaxed)), ("recorder", self.recorded.beat())];
-        if let Some(handles) = &self.notified {
-            beats.push(("publisher", handles.counters.heartbeat_us()));
-        }
-        beats
-    }
-
-    /// All counters.
-    pub(super) fn summary(&self, clock: &dyn Clock) -> Summary {
-        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let inferences = load(&self.pool.inferences);
-        let busy = Duration::from_micros(load(&self.pool.busy_us));
-        Summary {
-            running: clock.now().since(self.started),
-            cameras: self.desks.iter().zip(&self.captured).map(|(d, c)| self.camera_summary(d, c)).collect(),
-            inferences,
-            failed_looks: load(&self.pool.failed),
-            mean_inference: busy
-                .checked_div(u32::try_from(inferences).unwrap_or(u32::MAX))
-                .unwrap_or_default(),
-            decisions: [0, 1, 2, 3].map(|i| load(&self.judged.decisions[i])),
-            committed: self.recorded.committed(),
-            lost: self.recorded.lost() + load(&self.judged.lost),
-            refused_alerts: self.recorded.refused().iter().sum(),
-            delivered: self.notified.as_ref().map(|handles| handles.counters.read().acked),
-            waiting: outbox_size(&self.config.store.path),
-            late: Vec::new(),
-        }
-    }
-
-    fn camera_summary(&self, desk: &Desk, counters: &capture::Counters) -> CameraSummary {
-        CameraSummary {
-            camera: desk.camera.clone(),
-            state: desk.state(),
-            frames: counters.frames(),
-            thinned: counters.thinned(),
-            gated: desk.gated.load(Ordering::Relaxed),
-            broken: counters.decode_errors(),
-            reopened: counters.reopens(),
-            looks: self.slots.counts(desk.index),
-        }
-    }
-
     /// Takes everything apart in the order of a frame's way. Waits at most `grace`.
     pub(super) fn stop(mut self, grace: Duration, clock: &Arc<dyn Clock>) -> Summary {
         let clock = clock.as_ref();
@@ -397,9 +330,4 @@ fn pass_grant(gate: &DoorGate, recorded: &Recorded) -> Option<Outcome> {
         Some(doors) => grant.hand_over(doors),
         None => Some(Outcome::Refused("the daemon is stopping".to_owned())),
     }
-}
-
-/// Alerts waiting in the outbox at `path`; 0 when it cannot be asked.
-fn outbox_size(path: &Path) -> u64 {
-    Reader::open(path).and_then(|reader| reader.counts()).map_or(0, |counts| counts.outbox)
 }
