@@ -128,7 +128,10 @@ fn print_network(out: &mut dyn Write, camera: &Answerer, ids: &mut BTreeSet<Stri
     writeln!(out, "\n# ONVIF, {service}: {}", known_as(name, hardware))?;
     match stream {
         Some(_) => {
-            writeln!(out, "# The path is this maker's usual one; `portero check` tells whether it is right.")?
+            writeln!(
+                out,
+                "# The path is this maker's usual one; `portero check` tells whether it is right."
+            )?;
         }
         None => writeln!(out, "# The path of its stream stands in its manual; put it behind the host.")?,
     }

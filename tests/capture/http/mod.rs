@@ -141,7 +141,7 @@ fn a_stream_that_ends_or_breaks_is_opened_again() {
         match n {
             0 => line.write_all(STREAM.as_bytes())?,
             _ => {
-                line.write_all(STREAM.replace("\r\n\r\n", "\r\nContent-Length: 99999\r\n\r\n").as_bytes())?
+                line.write_all(STREAM.replace("\r\n\r\n", "\r\nContent-Length: 99999\r\n\r\n").as_bytes())?;
             }
         }
         part(line, &jpeg(n as u8), None)?;
