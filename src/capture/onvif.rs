@@ -21,8 +21,9 @@ pub const MULTICAST: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new
 const MOST_ANSWERS: usize = 1024;
 /// Cameras that are told of.
 const MOST_CAMERAS: usize = 256;
-/// Parts of an answer's XML.
-const MOST_NODES: u32 = 4096;
+/// Parts of an answer's XML; an honest one has about 40. The parser goes down one level of its stack with each
+/// element in another, so this bounds the stack, too.
+const MOST_NODES: u32 = 512;
 /// The question may be lost; it is asked so often.
 const ASKED: u32 = 3;
 const TURN: Duration = Duration::from_millis(100);
