@@ -73,7 +73,17 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let masks = masks.iter().filter_map(|mask| shape(mask, "mask")).collect();
     let motion = motion(table);
     let crops = crops(table, motion.is_some());
-    RawCamera { id, fps: fps.value, capture, announce_after, motion, crops, tamper: tamper(table), masks, zones }
+    RawCamera {
+        id,
+        fps: fps.value,
+        capture,
+        announce_after,
+        motion,
+        crops,
+        tamper: tamper(table),
+        masks,
+        zones,
+    }
 }
 
 /// A camera must be given the time of two frames before it is called stalled.
