@@ -130,7 +130,7 @@ pub(crate) struct Finetune {
     #[arg(long, default_value_t = Unfreeze::Last(3), value_name = "N|all")]
     unfreeze: Unfreeze,
     /// How fast what is pretrained learns, as a share of --lr, which is the last layer's.
-    #[arg(long, default_value_t = 0.03, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.3, value_name = "SHARE")]
     features_rate: f64,
     /// What the batch norms of those stages do.
     #[arg(long, value_enum, default_value_t = BatchNorm::Frozen)]
@@ -151,7 +151,7 @@ fn head_plan(plan: &Plan) -> Plan {
         batch: 32,
         lr: 1e-3,
         optimizer: Decay::Adam,
-        weight_decay: 0.0,
+        weight_decay: 0.1,
         warmup: 0.5,
         smoothing: 0.0,
         ema: None,
@@ -161,15 +161,15 @@ fn head_plan(plan: &Plan) -> Plan {
     }
 }
 
-/// Settings that another regime wants otherwise than `scratch`; docs/training.md says on how little they rest.
+/// Settings that another regime wants otherwise than `scratch`; docs/training.md says what they rest on.
 const DEFAULTS: &[(&str, &[(&str, &str)])] = &[
-    ("transfer", &[("epochs", "60"), ("batch", "32")]),
+    ("transfer", &[("epochs", "60"), ("batch", "32"), ("weight_decay", "0.1")]),
     (
         "finetune",
         &[
-            ("epochs", "20"),
+            ("epochs", "8"),
             ("batch", "32"),
-            ("lr", "3e-3"),
+            ("lr", "3e-4"),
             ("optimizer", "adamw"),
             ("weight_decay", "0.01"),
             ("warmup", "1"),
@@ -357,7 +357,7 @@ pub(crate) fn provenance(run: &Run, base: &BTreeMap<String, String>) -> BTreeMap
         ("data", run.reading.data.display().to_string()),
         ("data_sha256", run.data_sha256.clone()),
         ("seed", run.reading.seed.to_string()),
-        ("training", run.regime.origin()),
+        ("training", run.origin()),
     ];
     provenance.extend(notes.into_iter().map(|(key, note)| (key.to_owned(), note)));
     provenance

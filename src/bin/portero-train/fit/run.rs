@@ -68,7 +68,7 @@ pub(crate) enum BatchNorm {
 
 impl Regime {
     /// What the weights began as, in words.
-    pub(crate) fn origin(&self) -> String {
+    fn origin(&self) -> String {
         match self {
             Self::Scratch => "trained from nothing".to_owned(),
             Self::Transfer { base, draws, .. } => {
@@ -130,6 +130,13 @@ impl Run {
     /// A file of the run.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
+    }
+
+    /// What the weights began as and were fitted to, in words.
+    pub(crate) fn origin(&self) -> String {
+        let again =
+            if self.plan.refit { "; when val had chosen, once more on train and val together" } else { "" };
+        format!("{}{again}", self.regime.origin())
     }
 
     /// Whether the folder holds a run already.
