@@ -30,15 +30,16 @@ impl<'a> Features<'a> {
         draws: u64,
         fitted: &[Part],
     ) -> Result<Self, Cause> {
-        let train = set.parts(fitted);
-        let val = set.part(Part::Val);
-        let total = train.len() * draws as usize + val.len();
+        // Part by part: a picture's features depend in their last bits on how many go through together.
+        let train: Vec<_> = fitted.iter().map(|part| set.part(*part)).collect();
+        let val = [set.part(Part::Val)];
+        let total = train.iter().map(Vec::len).sum::<usize>() * draws as usize + val[0].len();
         let begun = SystemClock.now();
         let mut progress = Progress::new(total, 0);
         let mut done = 0;
-        let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
+        let mut rows = |parts: &[Vec<usize>], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
             let mut all: Option<Tensor> = None;
-            for chunk in indices.chunks(BATCH) {
+            for chunk in parts.iter().flat_map(|part| part.chunks(BATCH)) {
                 let (pictures, _) = make(chunk)?;
                 let features = network.features(&pictures).ok_or("this network has no backbone")?;
                 let to = all.get_or_insert_with(|| {
