@@ -3,6 +3,7 @@
 usage: prepare.py crops  SHARED WORK NAME CROPS [FOLD]   WORK/NAME/{train,val,test}: CROPS crops to train on; with a FOLD
                                                        (0 to 4) test are that fold's COCO crops and WORK/NAME-loose has
                                                        loose crops of its photos; without one test is WORK/street/day
+       prepare.py late   SHARED WORK NAME CROPS          the same for the last stage: other crops, two fifths of the street
        prepare.py street SHARED WORK ZONES.csv         WORK/street/{day,grey,dark,dark-grey}: the hand-checked crops
 
 The framing is drawn here, once: every crop is a zone that a camera may have. Light, focus, noise and compression are
@@ -45,6 +46,26 @@ KINDS = {
     "bottles": (20, 0),
     "faces": (25, 1),
 }
+
+# For the last stage: more of the street, and of persons whom the crop's edge cuts.
+LATE_KINDS = {
+    **KINDS,
+    "tight-person": (300, 1),
+    "tight-nobody": (330, 0),
+    "loose-person": (380, 1),
+    "loose-nobody": (330, 0),
+    "inria-person": (120, 1),
+    "inria-nobody": (120, 0),
+    "street-person": (800, 1),
+    "street-nobody": (320, 0),
+    "street-empty": (160, 0),
+    "pasted-shape": (130, 0),
+    "insects": (40, 0),
+    "bottles": (15, 0),
+    "faces": (15, 1),
+}
+# The last stage's crops have numbers from here, so that they are others.
+LATE = 100_000
 
 
 class Crops:
@@ -190,13 +211,14 @@ def val(sources, names, root):
                 crop.save(root / LABELS[wanted] / f"street-{place}-{number}.png")
 
 
-def crops(shared, work, name, count, fold):
+def crops(shared, work, name, count, fold, late=False):
     work.mkdir(parents=True, exist_ok=True)
     boxes = Boxes(shared / "models/yolox_nano.onnx", work / "boxes.json")
     coco = Coco(shared, boxes)
     tested = {i for i, f in coco.folds().items() if f == fold}
     choosing = coco.val(tested)
-    sources = Sources(shared, boxes, tested, choosing)
+    street = {"step": 2, "least_share": 0.5, "cut": 0.4} if late else {}
+    sources = Sources(shared, boxes, tested, choosing, street)
     boxes.save()
     root = work / name
     shutil.rmtree(root, ignore_errors=True)
@@ -208,9 +230,10 @@ def crops(shared, work, name, count, fold):
         loose(coco, tested, folders(work / f"{name}-loose"))
     boxes.save()
     made, train = Crops(sources), folders(root / "train")
-    total = sum(share for share, _ in KINDS.values())
-    for kind, (share, wanted) in KINDS.items():
-        for number in range(round(share * count / total)):
+    kinds, first = (LATE_KINDS, LATE) if late else (KINDS, 0)
+    total = sum(share for share, _ in kinds.values())
+    for kind, (share, wanted) in kinds.items():
+        for number in range(first, first + round(share * count / total)):
             write_crop(made.make(kind, number), train / LABELS[wanted], f"{kind}-{number:05}")
     print(f"{root}: " + ", ".join(f"{len(list(p.iterdir()))} {p.parent.name}/{p.name}" for p in sorted(root.glob("*/*"))))
 
@@ -245,6 +268,8 @@ def main():
     match sys.argv[1:]:
         case ["crops", shared, work, name, count, *fold]:
             crops(Path(shared), Path(work), name, int(count), int(fold[0]) if fold else None)
+        case ["late", shared, work, name, count]:
+            crops(Path(shared), Path(work), name, int(count), None, late=True)
         case ["street", shared, work, zones]:
             street(Path(shared), Path(work), Path(zones))
         case _:

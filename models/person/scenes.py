@@ -20,14 +20,14 @@ def shares(box, crop):
     return wide * high / max(area, 1e-6), wide * high / ((crop[2] - crop[0]) * (crop[3] - crop[1]))
 
 
-def label(boxes, weak, crop):
+def label(boxes, weak, crop, least_share=LEAST_SHARE):
     """1 person, 0 nobody, None neither. `weak` boxes forbid `nobody` and prove no person."""
     height, touched = crop[3] - crop[1], False
     for box in boxes:
         inside, covers = shares(box, crop)
         visible = min(box[3], crop[3]) - max(box[1], crop[1])
         tall = visible >= LEAST_HEIGHT * height and box[3] - box[1] >= LEAST_PIXELS
-        if inside >= LEAST_SHARE and tall:
+        if inside >= least_share and tall:
             return 1
         if covers >= 0.5 and inside >= 0.3:
             return 1
@@ -39,11 +39,14 @@ def label(boxes, weak, crop):
 
 
 class Scene:
-    """A whole picture with its persons."""
+    """A whole picture with its persons. `cut` is the share of the crops about a person whose side may cut it."""
 
-    def __init__(self, picture, boxes, weak=(), areas=(0.12, 1.0), least_height=60):
+    def __init__(
+        self, picture, boxes, weak=(), areas=(0.12, 1.0), least_height=60, least_share=LEAST_SHARE, cut=0.25
+    ):
         self.picture, self.boxes, self.weak = picture, boxes, list(weak)
         self.areas, self.least_height = areas, least_height
+        self.least_share, self.cut = least_share, cut
 
     def around(self, rng, aspect):
         """A frame that holds a person, or most of one."""
@@ -52,11 +55,11 @@ class Scene:
         tall, broad = box[3] - box[1], box[2] - box[0]
         high = min(tall / math.exp(rng.uniform(math.log(0.24), math.log(1.05))), height)
         wide = min(max(high * aspect, broad * 0.9), width)
-        if rng.random() < 0.25:
+        if rng.random() < self.cut:
             x = rng.uniform(box[0] + broad * 0.35 - wide, box[2] - broad * 0.35)
         else:
             x = rng.uniform(min(box[2] - wide, box[0]), max(box[2] - wide, box[0]))
-        if rng.random() < 0.2:
+        if rng.random() < self.cut * 0.8:
             y = rng.uniform(box[1] + tall * 0.35 - high, box[3] - tall * 0.35)
         else:
             y = rng.uniform(min(box[3] - high, box[1]), max(box[3] - high, box[1]))
@@ -80,7 +83,7 @@ class Scene:
             crop = int(x), int(y), int(x + wide), int(y + high)
             if crop[2] - crop[0] < 24 or crop[3] - crop[1] < 32:
                 continue
-            if label(self.boxes, self.weak, crop) == wanted:
+            if label(self.boxes, self.weak, crop, self.least_share) == wanted:
                 return self.picture.crop(crop)
         return None
 

@@ -111,9 +111,9 @@ def is_sign(box):
 
 
 class Street:
-    """The first half of the street clip."""
+    """The first half of the street clip; every `step`-th frame to train on, `how` its crops are cut."""
 
-    def __init__(self, shared, boxes, step=3):
+    def __init__(self, shared, boxes, step=3, **how):
         train = range(0, STREET_VAL - 2, step)
         val = range(STREET_VAL, FIRST_HALF, 3)
         pictures = frames(shared / "media/vtest.avi", STREET, {*train, *val})
@@ -126,7 +126,7 @@ class Street:
             known = [box for box in found[number] if not is_sign(box)]
             sure = [box[:4] for box in known if box[4] >= SURE]
             weak = [box[:4] for box in known if box[4] < SURE]
-            return Scene(pictures[number], sure, weak, areas=(0.02, 0.6), least_height=70)
+            return Scene(pictures[number], sure, weak, areas=(0.02, 0.6), least_height=70, **how)
 
         self.train = [scene(number) for number in train]
         self.val = [scene(number) for number in val]
@@ -135,9 +135,9 @@ class Street:
 
 
 class Sources:
-    """All of it. `without` are the COCO photos that are tested on and `val` those that choose."""
+    """All of it. `without` are the COCO photos that are tested on, `val` those that choose, `street` for `Street`."""
 
-    def __init__(self, shared, boxes, without, val):
+    def __init__(self, shared, boxes, without, val, street):
         self.coco = Coco(shared, boxes)
         fitted = {name for group in self.coco.groups for name in group} - without - val
         data = shared / "datasets"
@@ -166,4 +166,4 @@ class Sources:
         self.photos = self.coco.scenes(lambda name: name not in without and name not in val)
         self.photos_val = self.coco.scenes(lambda name: name in val)
         self.peopled = [scene for scene in self.photos if scene.boxes]
-        self.street = Street(shared, boxes)
+        self.street = Street(shared, boxes, **street)

@@ -3,12 +3,14 @@
 //! Resolution and framing go through the daemon's preprocessing; the rest works on the scaled pixels, as 0 to 255,
 //! before they are normalised.
 
+use std::borrow::Cow;
+
 use portero::domain::{Frame, NormRect};
 use portero::infer::{Input, Preprocessor};
 use serde::{Deserialize, Serialize};
 
-use super::effects::{blur, grey, hide, jitter, jpeg, low_light, mirror, monochrome, noise, tilt};
-use super::picture::{Cause, raw_input, scale};
+use super::effects::{blur, dim, grey, hide, jitter, jpeg, low_light, mirror, monochrome, noise, tilt};
+use super::picture::{Cause, frame, raw_input, scale};
 
 /// Ready-made augmentations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -42,6 +44,8 @@ pub(crate) struct Augmentation {
     pub(crate) jitter: f32,
     pub(crate) grey: f32,
     pub(crate) low_light: f32,
+    /// Less light and a sensor's noise at the picture's own pixels, before it is scaled; instead of `low_light`.
+    pub(crate) dim: f32,
     pub(crate) blur: f32,
     pub(crate) noise: f32,
     /// Brightness alone, noise included.
@@ -61,6 +65,7 @@ impl From<Augment> for Augmentation {
             jitter: 0.0,
             grey: 0.0,
             low_light: 0.0,
+            dim: 0.0,
             blur: 0.0,
             noise: 0.0,
             monochrome: 0.0,
@@ -79,6 +84,7 @@ impl From<Augment> for Augmentation {
                 jitter: 0.4,
                 grey: 0.25,
                 low_light: 0.25,
+                dim: 0.0,
                 blur: 0.25,
                 noise: 0.25,
                 monochrome: 0.0,
@@ -87,7 +93,7 @@ impl From<Augment> for Augmentation {
             },
             Augment::Night => {
                 let day: Self = Augment::Surveillance.into();
-                Self { grey: 0.15, monochrome: 0.4, low_light: 0.4, ..day }
+                Self { grey: 0.15, monochrome: 0.4, low_light: 0.25, dim: 0.25, ..day }
             }
         }
     }
@@ -145,11 +151,16 @@ impl Augmenter {
             }
             return Ok(());
         }
+        let mut taken = Cow::Borrowed(picture);
         if rng.f32() < how.coarse {
-            self.raw.fill(&coarser(picture, &mut rng)?, rect, planes)?;
-        } else {
-            self.raw.fill(picture, rect, planes)?;
+            taken = Cow::Owned(coarser(picture, &mut rng)?);
         }
+        let dimmed = how.dim > 0.0 && rng.f32() < how.dim;
+        if dimmed {
+            let rgb = dim(taken.rgb(), &mut rng);
+            taken = Cow::Owned(frame(taken.width(), taken.height(), rgb)?);
+        }
+        self.raw.fill(&taken, rect, planes)?;
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         if rng.f32() < how.flip {
             mirror(planes, width);
@@ -162,7 +173,7 @@ impl Augmenter {
         if rng.f32() < how.grey {
             grey(planes, &mut rng);
         }
-        if rng.f32() < how.low_light {
+        if rng.f32() < how.low_light && !dimmed {
             low_light(planes, &mut rng);
         }
         if rng.f32() < how.blur {
@@ -215,7 +226,6 @@ fn coarser(picture: &Frame, rng: &mut fastrand::Rng) -> Result<Frame, Cause> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::picture::frame;
     use super::*;
 
     fn input() -> Input {
@@ -272,6 +282,9 @@ mod tests {
         assert_eq!(luma[..1024], luma[2048..]);
         assert!((mean(&luma) - mean(&plain)).abs() < 0.05);
         assert!(mean(&only(|a| a.low_light = 1.0)) < mean(&plain) - 0.1);
+        // From -1 for black: at most half of the light is left, and a tenth of it.
+        let left = (mean(&only(|a| a.dim = 1.0)) + 1.0) / (mean(&plain) + 1.0);
+        assert!((0.1..0.55).contains(&left), "{left}");
         assert!(roughness(&only(|a| a.blur = 1.0)) < roughness(&plain));
         assert!(roughness(&only(|a| a.noise = 1.0)) > roughness(&plain));
         let jpeg = only(|a| a.jpeg = 1.0);
