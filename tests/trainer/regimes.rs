@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use crate::support::{Stripes, base, refused, root, stderr, stdout, train};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Stripes, base, command, refused, root, stderr, stdout, train, wait_until};
 
 fn arguments<'a>(
     regime: &'a str,
@@ -61,6 +64,98 @@ fn fine_tuning_moves_the_last_stages_and_nothing_before_them() {
         !moved.iter().any(|name| name.ends_with("running_mean") || name.ends_with("running_var")),
         "{moved:?}"
     );
+}
+
+#[test]
+fn fine_tuning_begins_with_a_last_layer_that_fits_the_frozen_features() {
+    let (set, runs) = (Stripes::new(24), tempfile::tempdir().unwrap());
+    let Some(base) = base(runs.path()) else { return };
+    let accuracy = |name: &str, more: &[&str]| {
+        let run = runs.path().join(name);
+        // Nothing is moved by so small a rate: what is evaluated is what fine-tuning begins with.
+        let still = ["--epochs", "1", "--unfreeze", "1", "--augment", "none", "--lr", "1e-9"];
+        let output = train(&arguments("finetune", &set, &base, &run, &[&still[..], more].concat()));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures: serde_json::Value =
+            serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+        (figures["accuracy"]["value"].as_f64().unwrap(), stderr(&output))
+    };
+    let (fitted, text) = accuracy("fitted", &[]);
+    assert!(fitted > 0.8 && text.contains("the last layer is fitted: val accuracy"), "{fitted}: {text}");
+    let (random, text) = accuracy("random", &["--head", "random"]);
+    assert!(random < fitted && !text.contains("the last layer is fitted"), "{random}: {text}");
+}
+
+#[test]
+fn a_fine_tune_goes_on_from_wherever_it_was_interrupted_with_the_same_weights() {
+    let (set, runs) = (Stripes::new(24), tempfile::tempdir().unwrap());
+    let Some(base) = base(runs.path()) else { return };
+    let [whole, parts] = ["whole", "parts"].map(|name| runs.path().join(name));
+    let more = [
+        "--epochs",
+        "4",
+        "--unfreeze",
+        "1",
+        "--augment",
+        "light",
+        "--ema",
+        "0.9",
+        "--keep",
+        "last",
+        "--refit",
+    ];
+    let output = train(&arguments("finetune", &set, &base, &whole, &more));
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    // In the fit of the last layer, in the first epochs, in the fit to train and val.
+    for (round, reached) in
+        ["head/last.safetensors", "last.safetensors", "refit/last.safetensors"].iter().enumerate()
+    {
+        let mut arguments = arguments("finetune", &set, &base, &parts, &more);
+        arguments.extend((round > 0).then_some("--resume"));
+        let mut child = command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until(reached, Duration::from_secs(240), || parts.join(reached).exists());
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{reached}");
+    }
+    let output = train(&arguments("finetune", &set, &base, &parts, &[&more[..], &["--resume"]].concat()));
+    assert!(output.status.success(), "{}", stderr(&output));
+    for name in ["best.safetensors", "refit/best.safetensors"] {
+        assert!(tensors(&whole.join(name)) == tensors(&parts.join(name)), "{name} differs");
+    }
+}
+
+#[test]
+fn what_val_has_chosen_is_fitted_once_more_with_val() {
+    let (set, runs) = (Stripes::new(24), tempfile::tempdir().unwrap());
+    let Some(base) = base(runs.path()) else { return };
+    let fit = |name: &str, more: &[&str]| {
+        let run = runs.path().join(name);
+        let short = ["--epochs", "6", "--draws", "1"];
+        let output = train(&arguments("transfer", &set, &base, &run, &[&short[..], more].concat()));
+        assert!(output.status.success(), "{}", stderr(&output));
+        let figures: serde_json::Value =
+            serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+        (run, figures)
+    };
+    let ((once, first), (twice, second)) = (fit("once", &[]), fit("twice", &["--refit"]));
+    let head = |path: &Path| tensors(path)["classifier.3.weight"].clone();
+    let kept = head(&twice.join("refit/best.safetensors"));
+    assert!(kept != head(&twice.join("best.safetensors")), "val was not fitted to");
+    assert!(kept == head(&twice.join("model.safetensors")), "the export takes other weights");
+    let epochs: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(once.join("history.json")).unwrap()).unwrap();
+    assert!(
+        !epochs.is_empty() && !twice.join("refit/history.json").exists(),
+        "val says nothing of what it was fitted to"
+    );
+    let [a, b] = [&first, &second].map(|figures| figures["temperature"].as_f64().unwrap());
+    assert!((a - b).abs() < 0.01, "val chooses while it is untouched: {a}, {b}");
+    assert_ne!(first["loss"], second["loss"], "test is asked of the weights that are kept");
+
+    let more = ["--refit", "--split", "80,20,0"];
+    let text = refused(&arguments("transfer", &set, &base, &runs.path().join("none"), &more));
+    assert!(text.contains("--refit needs a test part"), "{text}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::answers::{best, probabilities};
 use crate::data::{Augment, Batches, Dataset, Part, Reading};
 use crate::evaluate::fitted_temperature;
 use crate::export;
-use crate::fit::{BEST, Run, load_weights, score, write_whole};
+use crate::fit::{Run, load_weights, score, write_whole};
 use crate::model::Network;
 use crate::report::{Comparison, Said};
 
@@ -123,7 +123,7 @@ impl Side {
         if path.is_dir() {
             let run = Run::load(path)?;
             let network = Network::fresh(&run.design, run.classes.len());
-            load_weights(&run.path(BEST), crate::model::Model::vars(&network))?;
+            load_weights(&run.weights(), crate::model::Model::vars(&network))?;
             let origin = Origin { reading: run.reading.clone(), data_sha256: run.data_sha256.clone() };
             let (labels, temperature) = (run.classes.clone(), fitted_temperature(&run));
             let kind = Kind::Run { run: Box::new(run), network: Box::new(network), temperature };

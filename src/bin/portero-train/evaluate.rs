@@ -1,7 +1,7 @@
 //! `evaluate`: what the network of a run is worth, printed, as JSON and as one HTML page.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -68,15 +68,19 @@ pub(crate) fn fitted_temperature(run: &Run) -> f64 {
 
 /// Evaluates the kept weights of `run` on `set`, prints the figures, and writes JSON and page into its folder.
 pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
-    let network = Network::fresh(&run.design, set.classes.len());
-    load_weights(&run.path(BEST), network.vars())?;
+    let network = |path: &Path| -> anyhow::Result<Network> {
+        let network = Network::fresh(&run.design, set.classes.len());
+        load_weights(path, network.vars())?;
+        Ok(network)
+    };
+    let (chosen, kept) = (network(&run.path(BEST))?, network(&run.weights())?);
     let history = run.path(HISTORY);
     let text =
         std::fs::read_to_string(&history).with_context(|| format!("cannot read {}", history.display()))?;
     let history: Vec<Epoch> =
         serde_json::from_str(&text).with_context(|| format!("cannot read {}", history.display()))?;
     let batches = Batches::new(set, run.design.input(), Augment::None.into(), run.reading.seed);
-    let evaluation = report::evaluate(&network, &batches, set, run.plan.far)?;
+    let evaluation = report::evaluate([&chosen, &kept], &batches, set, run.plan.far)?;
     write_json(&run.path(EVALUATION), &evaluation)?;
     if let Design::Photo(description) = &run.design {
         let mut description = description.clone();
@@ -84,7 +88,7 @@ pub(crate) fn report(run: &Run, set: &Dataset) -> anyhow::Result<()> {
         description.reject_below = Some(evaluation.rejection.threshold.value);
         description.provenance = train::provenance(run, &description.provenance);
         description.provenance.insert(REJECTION.to_owned(), evaluation.rejection.threshold.how.clone());
-        weights::save(&run.path(MODEL), network.vars(), &description)?;
+        weights::save(&run.path(MODEL), kept.vars(), &description)?;
     }
     let page = report::page(run, set, &history, &evaluation);
     write_whole(&run.path(REPORT), |partial| std::fs::write(partial, &page))?;

@@ -12,6 +12,7 @@ mod evaluate;
 mod export;
 mod fit;
 mod inspect;
+mod memory;
 mod model;
 mod nets;
 mod report;
@@ -55,6 +56,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    memory::keep_pages();
     let matches = train::with_defaults(Arguments::command()).try_get_matches();
     let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,

@@ -1,29 +1,24 @@
 //! `scratch`, `transfer` and `finetune`: three ways to a trained network, which differ in what the weights begin as and
 //! which of them are fitted.
 
+mod course;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
-use signal_hook::consts::SIGINT;
-use signal_hook::flag;
 
-use crate::data::{Augmentation, Batches, Dataset, Part, Reading, Supply, mix};
-use crate::evaluate;
-use crate::fit::{BatchNorm, Ended, Features, Fitter, Plan, Regime, Run};
-use crate::model::{Arch, Design, Head, Model, Network, Unfreeze};
+use crate::data::{Augmentation, Batches, Dataset, Part, Reading, mix};
+use crate::fit::{BatchNorm, Decay, Ended, Features, Head as FirstHead, Keep, Plan, Regime, Run};
+use crate::model::{Arch, Design, Head, Network, Unfreeze};
 use crate::nets::Backbone;
 use crate::weights::{self, Description, Framing};
+use course::Course;
 
 /// So many training pictures tell enough of the statistics of batch norms.
 const MEASURED: usize = 1024;
-
-/// Ended by Ctrl-C, with a checkpoint.
-const EXIT_INTERRUPTED: u8 = 130;
 
 /// What every training needs.
 #[derive(clap::Args)]
@@ -135,22 +130,46 @@ pub(crate) struct Finetune {
     #[arg(long, default_value_t = Unfreeze::Last(3), value_name = "N|all")]
     unfreeze: Unfreeze,
     /// How fast what is pretrained learns, as a share of --lr, which is the last layer's.
-    #[arg(long, default_value_t = 0.03, value_name = "SHARE")]
+    #[arg(long, default_value_t = 0.3, value_name = "SHARE")]
     features_rate: f64,
     /// What the batch norms of those stages do.
     #[arg(long, value_enum, default_value_t = BatchNorm::Frozen)]
     batch_norm: BatchNorm,
+    /// What a new last layer begins as; one that the base has for these classes is taken as it is.
+    #[arg(long, value_enum, default_value_t = FirstHead::Fitted)]
+    head: FirstHead,
 }
 
-/// Settings that another regime wants otherwise than `scratch`; docs/training.md says on how little they rest.
+/// Augmentation draws of each picture for the fitted last layer that fine-tuning begins with.
+const HEAD_DRAWS: u64 = 4;
+
+/// How that layer is fitted: as `transfer` does it unless told otherwise.
+fn head_plan(plan: &Plan) -> Plan {
+    Plan {
+        epochs: 60,
+        until: None,
+        batch: 32,
+        lr: 1e-3,
+        optimizer: Decay::Adam,
+        weight_decay: 0.1,
+        warmup: 0.5,
+        smoothing: 0.0,
+        ema: None,
+        keep: Keep::Last,
+        patience: None,
+        ..plan.clone()
+    }
+}
+
+/// Settings that another regime wants otherwise than `scratch`; docs/training.md says what they rest on.
 const DEFAULTS: &[(&str, &[(&str, &str)])] = &[
-    ("transfer", &[("epochs", "60"), ("batch", "32")]),
+    ("transfer", &[("epochs", "60"), ("batch", "32"), ("weight_decay", "0.1")]),
     (
         "finetune",
         &[
-            ("epochs", "20"),
+            ("epochs", "8"),
             ("batch", "32"),
-            ("lr", "3e-3"),
+            ("lr", "3e-4"),
             ("optimizer", "adamw"),
             ("weight_decay", "0.01"),
             ("warmup", "1"),
@@ -178,52 +197,80 @@ pub(crate) fn scratch(arguments: &Scratch) -> anyhow::Result<ExitCode> {
     let set = training.begin(&design)?;
     design.name_classes(&set.classes);
     let run = Run::new(&training.out, Regime::Scratch, design, &set, &training.reading, &training.plan);
-    run.open(&set, training.resume)?;
-    let network = Network::fresh(&run.design, set.classes.len());
     let batches = training.batches(&set, &run);
-    fit(training, &run, &set, &network, &network, &batches)
+    let course = Course { run: &run, set: &set, resume: training.resume };
+    course.follow(|stage| {
+        let network = Network::fresh(&run.design, set.classes.len());
+        stage.fit(&network, &network, &batches)
+    })
 }
 
 /// Runs `transfer`.
 pub(crate) fn transfer(arguments: &Transfer) -> anyhow::Result<ExitCode> {
     let Transfer { training, base, draws } = arguments;
-    let (set, description, sha256) = based(training, base)?;
+    let (set, description, sha256, _) = based(training, base)?;
     let regime = Regime::Transfer { base: base.base.clone(), sha256, draws: *draws };
-    let network = base.network(&description, &set, Unfreeze::Nothing, 1.0)?;
-    let design = Design::Photo(description);
+    let design = Design::Photo(description.clone());
     let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
-    run.open(&set, training.resume)?;
     let batches = training.batches(&set, &run);
-    let features = Features::compute(&network, &set, &batches, *draws)
-        .map_err(|cause| anyhow::Error::from_boxed(cause).context("the features could not be computed"))?;
-    fit(training, &run, &set, &network, &Head(&network), &features)
+    let course = Course { run: &run, set: &set, resume: training.resume };
+    let mut features = None;
+    course.follow(|stage| {
+        let network = base.network(&description, &set, Unfreeze::Nothing, 1.0)?;
+        let features = match &mut features {
+            Some(features) => features,
+            none => none.insert(cached(&network, &set, &batches, *draws, course.fitted_in_the_end())?),
+        };
+        stage.fit(&network, &Head(&network), features)
+    })
 }
 
 /// Runs `finetune`.
 pub(crate) fn finetune(arguments: &Finetune) -> anyhow::Result<ExitCode> {
-    let &Finetune { ref training, ref base, unfreeze, features_rate, batch_norm } = arguments;
-    let (set, mut description, sha256) = based(training, base)?;
-    let regime = Regime::Finetune { base: base.base.clone(), sha256, unfreeze, features_rate, batch_norm };
-    let mut network = base.network(&description, &set, unfreeze, features_rate)?;
+    let &Finetune { ref training, ref base, unfreeze, features_rate, batch_norm, head } = arguments;
+    let (set, mut description, sha256, new_layer) = based(training, base)?;
+    let regime =
+        Regime::Finetune { base: base.base.clone(), sha256, unfreeze, features_rate, batch_norm, head };
     description.folded_norms &= batch_norm == BatchNorm::Frozen;
-    let design = Design::Photo(description);
+    let design = Design::Photo(description.clone());
     let run = Run::new(&training.out, regime, design, &set, &training.reading, &training.plan);
-    run.open(&set, training.resume)?;
     let batches = training.batches(&set, &run);
-    if batch_norm == BatchNorm::Reestimate {
-        let mut measured = set.part(Part::Train);
-        fastrand::Rng::with_seed(mix(&[training.reading.seed, 5])).shuffle(&mut measured);
-        measured.truncate(MEASURED);
-        log::info!("measuring the statistics of the batch norms on {} pictures", measured.len());
-        network.reestimate(&batches, &measured).map_err(|cause| {
-            anyhow::Error::from_boxed(cause).context("the statistics could not be measured")
-        })?;
-    }
-    fit(training, &run, &set, &network, &network, &batches)
+    let course = Course { run: &run, set: &set, resume: training.resume };
+    course.follow(|stage| {
+        let mut network = base.network(&description, &set, unfreeze, features_rate)?;
+        if new_layer && head == FirstHead::Fitted && !stage.goes_on() {
+            let features = cached(&network, &set, &batches, HEAD_DRAWS, stage.fitted)?;
+            if stage.fit_head(&network, &features, HEAD_DRAWS, head_plan(&run.plan))? == Ended::Interrupted {
+                return Ok(Ended::Interrupted);
+            }
+        }
+        if batch_norm == BatchNorm::Reestimate {
+            let mut measured = set.part(Part::Train);
+            fastrand::Rng::with_seed(mix(&[training.reading.seed, 5])).shuffle(&mut measured);
+            measured.truncate(MEASURED);
+            log::info!("measuring the statistics of the batch norms on {} pictures", measured.len());
+            network.reestimate(&batches, &measured).map_err(|cause| {
+                anyhow::Error::from_boxed(cause).context("the statistics could not be measured")
+            })?;
+        }
+        stage.fit(&network, &network, &batches)
+    })
 }
 
-/// The data, what the network will be, and the SHA-256 of its base.
-fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Description, String)> {
+/// What the frozen base makes of the pictures.
+fn cached<'a>(
+    network: &Network,
+    set: &'a Dataset,
+    batches: &'a Batches<'a>,
+    draws: u64,
+    fitted: &[Part],
+) -> anyhow::Result<Features<'a>> {
+    Features::compute(network, set, batches, draws, fitted)
+        .map_err(|cause| anyhow::Error::from_boxed(cause).context("the features could not be computed"))
+}
+
+/// The data, what the network will be, the SHA-256 of its base, and whether its last layer is a new one.
+fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Description, String, bool)> {
     let path = &base.base;
     let Some(mut description) = weights::describe(path)? else {
         bail!(
@@ -238,10 +285,11 @@ fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Descripti
     }
     let set = training.begin(&Design::Photo(description.clone()))?;
     check_labels(path, &description, &set, base.new_head)?;
+    let new_layer = base.new_head || description.classes != set.classes.len() as i64;
     description.name_classes(&set.classes);
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-    Ok((set, description, sha256))
+    Ok((set, description, sha256, new_layer))
 }
 
 /// A last layer for other labels is not taken over in silence.
@@ -282,7 +330,7 @@ impl Finetune {
 }
 
 impl Training {
-    /// Sets the threads, reads the data, seeds torch.
+    /// Sets the threads, reads the data.
     fn begin(&self, design: &Design) -> anyhow::Result<Dataset> {
         if let Some(threads) = self.threads {
             tch::set_num_threads(threads);
@@ -292,7 +340,6 @@ impl Training {
         for skipped in &set.skipped {
             log::warn!("skipped {}: {}", skipped.name, skipped.reason);
         }
-        tch::manual_seed(mix(&[self.reading.seed, 4]) as i64);
         Ok(set)
     }
 
@@ -300,44 +347,6 @@ impl Training {
         let augmentation = Augmentation::of(self.plan.augment, self.plan.crop);
         Batches::new(set, run.design.input(), augmentation, self.reading.seed)
     }
-}
-
-/// Fits, evaluates, and for a photo network writes what `export` takes.
-fn fit(
-    training: &Training,
-    run: &Run,
-    set: &Dataset,
-    network: &Network,
-    model: &dyn Model,
-    supply: &dyn Supply,
-) -> anyhow::Result<ExitCode> {
-    log::info!(
-        "{}: {} parameters to fit, {} classes, {} pictures",
-        run.design,
-        network.parameters(),
-        set.classes.len(),
-        set.samples.len()
-    );
-    let stop = interruption().context("cannot listen for Ctrl-C")?;
-    match (Fitter { model, set, supply, run, stop: &stop }).fit(training.resume)? {
-        Ended::Interrupted => {
-            log::info!("interrupted; the same command with --resume goes on from here");
-            Ok(ExitCode::from(EXIT_INTERRUPTED))
-        }
-        Ended::Finished { best } => {
-            log::info!("kept epoch {}: val accuracy {:.2} %", best.epoch, 100.0 * best.val_accuracy);
-            evaluate::report(run, set)?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
-}
-
-/// A flag that the first Ctrl-C sets; the second ends the process at once.
-fn interruption() -> std::io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    flag::register_conditional_shutdown(SIGINT, i32::from(EXIT_INTERRUPTED), Arc::clone(&stop))?;
-    flag::register(SIGINT, Arc::clone(&stop))?;
-    Ok(stop)
 }
 
 /// What `export` is told of the network of a run: its base's provenance, and where it was trained.
@@ -348,7 +357,7 @@ pub(crate) fn provenance(run: &Run, base: &BTreeMap<String, String>) -> BTreeMap
         ("data", run.reading.data.display().to_string()),
         ("data_sha256", run.data_sha256.clone()),
         ("seed", run.reading.seed.to_string()),
-        ("training", run.regime.origin()),
+        ("training", run.origin()),
     ];
     provenance.extend(notes.into_iter().map(|(key, note)| (key.to_owned(), note)));
     provenance

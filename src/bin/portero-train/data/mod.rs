@@ -210,6 +210,11 @@ impl Dataset {
         self.of(part).filter(|&i| self.samples[i].class < self.classes.len()).collect()
     }
 
+    /// The indices of the samples of the known classes in several parts.
+    pub(crate) fn parts(&self, parts: &[Part]) -> Vec<usize> {
+        parts.iter().flat_map(|part| self.part(*part)).collect()
+    }
+
     /// The classes of `indices` as a tensor.
     pub(crate) fn truth(&self, indices: &[usize]) -> tch::Tensor {
         let classes: Vec<i64> = indices.iter().map(|&i| self.samples[i].class as i64).collect();

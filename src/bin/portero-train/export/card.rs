@@ -211,7 +211,7 @@ fn training(run: &Run) -> String {
         ("weights kept of the epoch that is", word("keep")),
         ("patience", patience.map_or("none".into(), |epochs| format!("{epochs} epochs"))),
     ];
-    let mut page = format!("\n## Training\n\nIt is {}.\n\n| | |\n|---|---|\n", run.regime.origin());
+    let mut page = format!("\n## Training\n\nIt is {}.\n\n| | |\n|---|---|\n", run.origin());
     for (name, value) in rows {
         let _ = writeln!(page, "| {name} | {value} |");
     }

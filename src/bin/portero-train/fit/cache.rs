@@ -15,29 +15,31 @@ const BATCH: usize = 32;
 pub(crate) struct Features<'a> {
     set: &'a Dataset,
     batches: &'a Batches<'a>,
-    /// For each draw, one row per sample; rows of samples that are not in train are zero.
+    /// For each draw, one row per sample; rows of samples that are not fitted to are zero.
     drawn: Vec<Tensor>,
-    /// One row per sample of val and test; rows of train are zero.
+    /// One row per sample of val; other rows are zero.
     plain: Tensor,
 }
 
 impl<'a> Features<'a> {
-    /// Passes train through the backbone `draws` times, val and test once.
+    /// Passes the pictures of the parts `fitted` through the backbone `draws` times, those of val once as they are.
     pub(crate) fn compute(
         network: &Network,
         set: &'a Dataset,
         batches: &'a Batches<'a>,
         draws: u64,
+        fitted: &[Part],
     ) -> Result<Self, Cause> {
-        let train = set.part(Part::Train);
-        let rest = [set.part(Part::Val), set.part(Part::Test)].concat();
-        let total = train.len() * draws as usize + rest.len();
+        // Part by part: a picture's features depend in their last bits on how many go through together.
+        let train: Vec<_> = fitted.iter().map(|part| set.part(*part)).collect();
+        let val = [set.part(Part::Val)];
+        let total = train.iter().map(Vec::len).sum::<usize>() * draws as usize + val[0].len();
         let begun = SystemClock.now();
         let mut progress = Progress::new(total, 0);
         let mut done = 0;
-        let mut rows = |indices: &[usize], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
+        let mut rows = |parts: &[Vec<usize>], make: &dyn Fn(&[usize]) -> Result<Batch, Cause>| {
             let mut all: Option<Tensor> = None;
-            for chunk in indices.chunks(BATCH) {
+            for chunk in parts.iter().flat_map(|part| part.chunks(BATCH)) {
                 let (pictures, _) = make(chunk)?;
                 let features = network.features(&pictures).ok_or("this network has no backbone")?;
                 let to = all.get_or_insert_with(|| {
@@ -55,7 +57,7 @@ impl<'a> Features<'a> {
         };
         let drawn = (0..draws).map(|draw| rows(&train, &|chunk| batches.training(chunk, draw)));
         let drawn = drawn.collect::<Result<Vec<_>, Cause>>()?;
-        let plain = rows(&rest, &|chunk| batches.plain(chunk))?;
+        let plain = rows(&val, &|chunk| batches.plain(chunk))?;
         let seconds = SystemClock.now().since(begun).as_secs_f64();
         progress.line(total, &format!("features of {total} pictures, {seconds:.1} s"));
         Ok(Self { set, batches, drawn, plain })

@@ -28,8 +28,12 @@ pub(crate) struct Fitter<'a> {
     pub(crate) set: &'a Dataset,
     pub(crate) supply: &'a dyn Supply,
     pub(crate) run: &'a Run,
+    /// The parts that are fitted to.
+    pub(crate) fitted: &'a [Part],
     /// Set from outside (Ctrl-C) to stop after the step under way.
     pub(crate) stop: &'a AtomicBool,
+    /// What this is a part of, shown while it is under way; nothing is then said of single epochs.
+    pub(crate) within: Option<&'static str>,
 }
 
 /// What one call of [`Fitter::fit`] works with.
@@ -45,7 +49,7 @@ struct Work {
 }
 
 impl Fitter<'_> {
-    /// Trains from the beginning, or from the checkpoint.
+    /// Trains from the beginning, or with `resume` from the checkpoint where there is one.
     pub(crate) fn fit(&self, resume: bool) -> Result<Ended, FitError> {
         let mut work = self.begin(resume)?;
         let plan = self.plan();
@@ -75,17 +79,23 @@ impl Fitter<'_> {
         let tensors = fitted.map(|(rate, name, tensor)| (name, tensor, rate)).collect();
         let mut adam = Adam::new(tensors, plan.optimizer, plan.weight_decay, plan.clip);
         let mut average = plan.ema.map(|decay| Average::new(vars, decay));
-        let state = if resume {
+        let state = if resume && self.run.has_checkpoint() {
             checkpoint::load(&self.run.path(LAST), vars, &mut adam, average.as_mut())?
         } else {
             State::default()
         };
-        let train = self.set.part(Part::Train);
+        let train = self.set.parts(self.fitted);
         let steps = self.chunks(&self.order(&train, 0)).len();
-        let weights = (plan.balance == Balance::Weights)
-            .then(|| Tensor::from_slice(&class_weights(&self.set.counts(Part::Train))));
+        let weights =
+            (plan.balance == Balance::Weights).then(|| Tensor::from_slice(&class_weights(&self.counts())));
         let progress = Progress::new(plan.last_epoch() * steps, state.epoch * steps + state.step);
         Ok(Work { adam, average, weights, train, val: self.set.part(Part::Val), steps, state, progress })
+    }
+
+    /// How many pictures of each class are fitted to.
+    fn counts(&self) -> Vec<usize> {
+        let of_part = self.fitted.iter().map(|part| self.set.counts(*part));
+        of_part.reduce(|a, b| a.iter().zip(b).map(|(a, b)| a + b).collect()).unwrap_or_default()
     }
 
     fn order(&self, train: &[usize], epoch: usize) -> Vec<usize> {
@@ -163,7 +173,8 @@ impl Fitter<'_> {
     fn show(&self, work: &mut Work) {
         let state = &work.state;
         let what = format!(
-            "epoch {}/{} {:3.0} % loss {:.3} accuracy {:.1} %",
+            "{}epoch {}/{} {:3.0} % loss {:.3} accuracy {:.1} %",
+            self.within.map_or(String::new(), |name| format!("{name}: ")),
             state.epoch + 1,
             self.plan().epochs,
             100.0 * state.step as f64 / work.steps as f64,
@@ -220,18 +231,7 @@ impl Fitter<'_> {
         if let Some(average) = &mut work.average {
             average.exchange(vars);
         }
-        let line = format!(
-            "epoch {}/{}: loss {:.4}, val loss {:.4}, val accuracy {:.2} % (balanced {:.2} %){}, {:.1} s ({:.0} % loading)",
-            entry.epoch,
-            self.plan().epochs,
-            entry.train_loss,
-            val_loss,
-            100.0 * val_accuracy,
-            100.0 * val_balanced_accuracy,
-            if better && !last { ", best so far" } else { "" },
-            entry.seconds,
-            100.0 * entry.loading_seconds / entry.seconds
-        );
+        let line = self.line(&entry, better && !last);
         state.history.push(entry);
         *state = State {
             epoch: state.epoch + 1,
@@ -240,9 +240,39 @@ impl Fitter<'_> {
             history: std::mem::take(&mut state.history),
             ..State::default()
         };
-        work.progress.line(work.state.epoch * work.steps, &line);
-        write_json(&self.run.path(HISTORY), &work.state.history)?;
+        if self.within.is_none() {
+            work.progress.line(work.state.epoch * work.steps, &line);
+        }
+        if !self.knows_val() {
+            write_json(&self.run.path(HISTORY), &work.state.history)?;
+        }
         self.save(work)
+    }
+
+    /// Val says nothing of a network that is fitted to it.
+    fn knows_val(&self) -> bool {
+        self.fitted.contains(&Part::Val)
+    }
+
+    /// What is said of an epoch.
+    fn line(&self, entry: &Epoch, best: bool) -> String {
+        let val = format!(
+            ", val loss {:.4}, val accuracy {:.2} % (balanced {:.2} %){}",
+            entry.val_loss,
+            100.0 * entry.val_accuracy,
+            100.0 * entry.val_balanced_accuracy,
+            if best { ", best so far" } else { "" },
+        );
+        format!(
+            "{}epoch {}/{}: loss {:.4}{}, {:.1} s ({:.0} % loading)",
+            if self.knows_val() { "with val, " } else { "" },
+            entry.epoch,
+            self.plan().epochs,
+            entry.train_loss,
+            if self.knows_val() { "" } else { &val },
+            entry.seconds,
+            100.0 * entry.loading_seconds / entry.seconds
+        )
     }
 
     fn save(&self, work: &Work) -> Result<(), FitError> {

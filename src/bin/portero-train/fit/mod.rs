@@ -23,7 +23,7 @@ pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
 pub(crate) use plan::{Keep, Plan, share};
 pub(crate) use progress::Progress;
-pub(crate) use run::{BEST, BatchNorm, HISTORY, Regime, Run};
+pub(crate) use run::{BEST, BatchNorm, HISTORY, Head, Regime, Run};
 pub(crate) use scoring::{Scored, score};
 
 /// Where an epoch's figures are kept, and what `history.json` holds.
@@ -78,7 +78,7 @@ pub(crate) enum FitError {
     #[error("{} holds a run already; --resume continues it, another --out begins anew", path.display())]
     Taken { path: PathBuf },
     /// There is nothing to resume.
-    #[error("{} holds no interrupted run", path.display())]
+    #[error("{} holds no run to go on with", path.display())]
     NoRun { path: PathBuf },
     /// A run is resumed with other settings than it began with.
     #[error("the run in {} began with {key} = {began}, not {found}", path.display())]

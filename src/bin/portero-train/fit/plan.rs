@@ -56,6 +56,11 @@ pub(crate) struct Plan {
     /// Stop when so many epochs in a row brought nothing better on val.
     #[arg(long, value_name = "EPOCHS", conflicts_with = "keep")]
     pub(crate) patience: Option<usize>,
+    /// Train once more when val has chosen, on train and val together, for as many epochs, and keep those weights: for few
+    /// pictures. Needs a test part, because val cannot be reported on then.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) refit: bool,
     /// What is done about classes of different sizes.
     #[arg(long, value_enum, default_value_t = Balance::None)]
     pub(crate) balance: Balance,
@@ -134,6 +139,7 @@ pub(crate) mod tests {
             ema: None,
             keep: Keep::Best,
             patience: None,
+            refit: false,
             balance: Balance::None,
             augment: Augment::None,
             far: FAR,

@@ -17,13 +17,15 @@ pub(crate) struct Progress {
     begun: Stamp,
     written: Option<Stamp>,
     terminal: bool,
+    /// A bar stands on the line that is written to next.
+    open: bool,
 }
 
 impl Progress {
     /// For `total` steps, `before` of which are done already.
     pub(crate) fn new(total: usize, before: usize) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { total, before, begun: SystemClock.now(), written: None, terminal }
+        Self { total, before, begun: SystemClock.now(), written: None, terminal, open: false }
     }
 
     /// Time until all is done, at the pace so far; `None` before the first step.
@@ -37,7 +39,7 @@ impl Progress {
         let now = SystemClock.now();
         let due = self.written.is_none_or(|then| now.since(then).as_millis() >= REWRITE_MS);
         if self.terminal && due {
-            self.written = Some(now);
+            (self.written, self.open) = (Some(now), true);
             let filled = BAR * done / self.total.max(1);
             let bar: String = (0..BAR).map(|i| if i < filled { '█' } else { '░' }).collect();
             let left = self.left_s(done, now).map_or(String::new(), |s| format!(", {} left", duration(s)));
@@ -50,8 +52,18 @@ impl Progress {
     pub(crate) fn line(&mut self, done: usize, text: &str) {
         let left = self.left_s(done, SystemClock.now()).filter(|_| done < self.total);
         let left = left.map_or(String::new(), |s| format!(", {} left", duration(s)));
+        self.open = false;
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
         let _ = writeln!(std::io::stderr().lock(), "{clear}{text}{left}");
+    }
+}
+
+impl Drop for Progress {
+    /// Makes room for what others write.
+    fn drop(&mut self) {
+        if self.open {
+            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
+        }
     }
 }
 

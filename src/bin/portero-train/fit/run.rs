@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FitError, Plan, write_json, write_whole};
+use super::{FitError, Keep, Plan, write_json, write_whole};
 use crate::data::{Dataset, Reading};
 use crate::model::{Design, Unfreeze};
 
@@ -19,6 +19,9 @@ pub(crate) const HISTORY: &str = "history.json";
 pub(crate) const BEST: &str = "best.safetensors";
 /// Where an interrupted run goes on.
 pub(super) const LAST: &str = "last.safetensors";
+/// Within the folder of a run: the run that fitted the last layer before it, and the one after it on train and val.
+const HEAD: &str = "head";
+const REFIT: &str = "refit";
 
 /// What the weights begin as, and which of them are fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +32,27 @@ pub(crate) enum Regime {
     /// The features of a base, computed once per picture and augmentation draw; only the classifier is fitted.
     Transfer { base: PathBuf, sha256: String, draws: u64 },
     /// A base; its classifier and last stages are fitted.
-    Finetune { base: PathBuf, sha256: String, unfreeze: Unfreeze, features_rate: f64, batch_norm: BatchNorm },
+    Finetune {
+        base: PathBuf,
+        sha256: String,
+        unfreeze: Unfreeze,
+        features_rate: f64,
+        batch_norm: BatchNorm,
+        #[serde(default)]
+        head: Head,
+    },
+}
+
+/// What a new last layer of a network that is fine-tuned begins as.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Head {
+    /// Fitted to the features of the frozen base, so that what is pretrained is not spoilt by the steps that a random
+    /// one asks for (Kumar et al. 2022).
+    Fitted,
+    /// Random numbers.
+    #[default]
+    Random,
 }
 
 /// What the batch norms of stages that are fitted do.
@@ -45,7 +68,7 @@ pub(crate) enum BatchNorm {
 
 impl Regime {
     /// What the weights began as, in words.
-    pub(crate) fn origin(&self) -> String {
+    fn origin(&self) -> String {
         match self {
             Self::Scratch => "trained from nothing".to_owned(),
             Self::Transfer { base, draws, .. } => {
@@ -109,16 +132,54 @@ impl Run {
         self.folder.join(name)
     }
 
+    /// What the weights began as and were fitted to, in words.
+    pub(crate) fn origin(&self) -> String {
+        let again =
+            if self.plan.refit { "; when val had chosen, once more on train and val together" } else { "" };
+        format!("{}{again}", self.regime.origin())
+    }
+
+    /// Whether the folder holds a run already.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.path(RUN).exists()
+    }
+
+    /// Whether there is something to go on from.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.path(LAST).exists()
+    }
+
+    /// The run within this one that fits the last layer to the features of the frozen base.
+    pub(crate) fn head(&self, draws: u64, plan: Plan) -> Self {
+        let mut run = self.clone();
+        run.folder.push(HEAD);
+        if let Regime::Finetune { base, sha256, .. } = &self.regime {
+            run.regime = Regime::Transfer { base: base.clone(), sha256: sha256.clone(), draws };
+        }
+        Self { plan, ..run }
+    }
+
+    /// The run within this one that fits to train and val together, `epochs` long.
+    pub(crate) fn refit(&self, epochs: usize) -> Self {
+        let plan = Plan { until: Some(epochs as u32), keep: Keep::Last, patience: None, ..self.plan.clone() };
+        Self { folder: self.path(REFIT), plan, ..self.clone() }
+    }
+
+    /// The weights that come of the run.
+    pub(crate) fn weights(&self) -> PathBuf {
+        if self.plan.refit { self.path(REFIT).join(BEST) } else { self.path(BEST) }
+    }
+
     /// Makes the folder and writes what the run begins with. When `resume` is set, compares instead.
     pub(crate) fn open(&self, set: &Dataset, resume: bool) -> Result<(), FitError> {
-        let taken = self.path(RUN).exists();
+        let begun = self.is_begun();
         if resume {
-            if !self.path(LAST).exists() {
+            if !begun {
                 return Err(FitError::NoRun { path: self.folder.clone() });
             }
             return self.compare(&Self::load(&self.folder)?);
         }
-        if taken {
+        if begun {
             return Err(FitError::Taken { path: self.folder.clone() });
         }
         fs::create_dir_all(&self.folder)

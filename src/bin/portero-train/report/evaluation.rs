@@ -84,12 +84,13 @@ impl Said {
     }
 }
 
-/// Runs the network over val and test. On val at most the share `far` of held-out classes may pass.
+/// Runs the network that was not fitted to val over val, and the one that is kept over test; they are the same unless it
+/// was fitted again. On val at most the share `far` of held-out classes may pass.
 ///
 /// # Errors
 /// When a picture cannot be made into an input.
 pub(crate) fn evaluate(
-    model: &dyn Model,
+    [model, kept]: [&dyn Model; 2],
     supply: &dyn Supply,
     set: &Dataset,
     far: f64,
@@ -99,7 +100,7 @@ pub(crate) fn evaluate(
     let [known, unknown] = val.answers(temperature);
     let threshold = rejection::choose(&known, &unknown, far);
     let reported =
-        if set.part(Part::Test).is_empty() { val } else { Said::of(Part::Test, model, supply, set)? };
+        if set.part(Part::Test).is_empty() { val } else { Said::of(Part::Test, kept, supply, set)? };
     Ok(figures(set, &reported, temperature, &threshold))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn page(run: &Run, set: &Dataset, history: &[Epoch], evaluation: &Eva
         set.classes.len(),
         evaluation.pictures,
         evaluation.part,
-        escape(&run.regime.origin()),
+        escape(&run.origin()),
         run.reading.seed
     );
     tiles(&mut html, evaluation);
@@ -100,6 +100,12 @@ fn tiles(html: &mut String, evaluation: &Evaluation) {
     html.push_str("</div>");
 }
 
+/// A range for shares, none of which is above 1.
+fn shares(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = range(values, false);
+    (low, high.min(1.0))
+}
+
 fn training(html: &mut String, history: &[Epoch]) {
     let chart = |title, name, y_range, lines: [Line; 2]| Chart {
         title,
@@ -128,7 +134,7 @@ fn training(html: &mut String, history: &[Epoch]) {
     let accuracy = chart(
         "Accuracy",
         "share right",
-        range(accuracies, false),
+        shares(accuracies),
         [("train, with augmentation", |e| e.train_accuracy), ("val", |e| e.val_accuracy)],
     );
     html.push_str(&loss.to_html());
