@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 /// names: two models compare only where these are the same.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Accuracy {
-    /// The part of the data: `test`, `val`, or `?` where that is not said.
+    /// The part of the data: `test`, `val`, `measured` for what was measured now, or `?` where that is not said.
     pub part: &'static str,
     /// The mean over classes, where true; else over pictures.
     pub balanced: bool,

@@ -76,6 +76,14 @@ pub enum InferError {
         #[source]
         source: Cause,
     },
+    /// `PORTERO_KERNELS` names no kernels, or such as this processor cannot run: mend or unset it.
+    #[error("PORTERO_KERNELS is \"{wanted}\"; on this processor it may be {allowed}, or not set")]
+    Kernels {
+        /// What it says.
+        wanted: String,
+        /// What it may say.
+        allowed: String,
+    },
     /// Inputs or outputs are not those of a classifier with this manifest.
     #[error("the model {}: {what} is {found}, the manifest needs {expected}", path.display())]
     Shape {

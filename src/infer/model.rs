@@ -110,7 +110,11 @@ impl Model {
 fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
     let path = || manifest.file.clone();
     let load = |source: TractError| InferError::Load { path: path(), source: source.into() };
-    let mut model = tract_onnx::onnx().model_for_read(&mut &bytes[..]).map_err(load)?;
+    let framework = tract_onnx::onnx();
+    let mut file = framework.proto_model_for_read(&mut &bytes[..]).map_err(load)?;
+    let stored = Stored::fold(&mut file);
+    let mut model = framework.model_for_proto_model(&file).map_err(load)?;
+    drop(file);
     let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
     if (inputs, outputs) != (1, 1) {
         return Err(shape_error(
@@ -124,9 +128,10 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
     let wanted = [1, 3, input.height as usize, input.width as usize];
     check_input(manifest, &model, &wanted)?;
     model.set_input_fact(0, f32::fact(wanted).into()).map_err(load)?;
-    let stored = Stored::of(&model);
+    let stored = stored.and_of(&model);
     let model = model.into_typed().map_err(load)?;
-    let model = passes::quantised(model, &stored, Isa::best()).map_err(load)?;
+    let isa = Isa::chosen().map_err(|(wanted, allowed)| InferError::Kernels { wanted, allowed })?;
+    let model = passes::quantised(model, &stored, isa).map_err(load)?;
     check_output(manifest, &model)?;
     if let Some(program) = Program::of(&model) {
         return Ok(Plan::Program(Arc::new(program)));

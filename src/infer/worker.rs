@@ -97,6 +97,13 @@ impl Worker {
         self.logits.resize(planes.len() / each * classes, 0.0);
         let batches = planes.chunks(BATCH * each).zip(self.logits.chunks_mut(BATCH * classes));
         for (planes, logits) in batches {
+            if let State::Program(program, memory) = &mut self.state {
+                for (number, planes) in planes.chunks_exact(each).enumerate() {
+                    program.begin(memory, number, planes);
+                }
+                program.finish(memory, logits);
+                continue;
+            }
             let mut fill = |number: usize, to: &mut [f32]| {
                 to.copy_from_slice(&planes[number * each..][..each]);
                 Ok(())

@@ -1,5 +1,5 @@
-//! `portero bench`: what a frame costs on this device, stage by stage, and how many cameras that carries; or what each
-//! model of a folder costs and is worth.
+//! `portero bench`: what a frame costs on this device, stage by stage, and how many cameras that carries; what the network
+//! costs by itself; or what each of several models costs and is worth.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,21 +16,26 @@ use portero::domain::{CameraId, CameraState, Frame, NormRect};
 use portero::infer::{Model, Preprocessor};
 use portero::shutdown::stop_pair;
 use portero::watch::{MotionSettings, Settings as WatchSettings, Watched, Watcher};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::ModelFile;
+use network::Network;
 
 mod models;
+mod network;
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     manifest: ModelFile,
-    /// Compare the models of a folder instead, by their manifests: accuracy, CPU, size.
-    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "/usr/local/share/portero/models",
+    /// Compare models instead: accuracy, CPU, size. Manifests, or folders of them.
+    #[arg(long, value_name = "MANIFEST|FOLDER", num_args = 0.., default_missing_value = "/usr/local/share/portero/models",
           conflicts_with_all = ["model", "clip", "size", "frames"])]
-    models: Option<PathBuf>,
+    models: Option<Vec<PathBuf>>,
+    /// Measure the accuracy of the models on these pictures: one folder for each label.
+    #[arg(long, value_name = "FOLDER", requires = "models")]
+    pictures: Option<PathBuf>,
     /// A video that ffmpeg opens.
     #[arg(long, value_name = "FILE", default_value = "/usr/local/share/portero/street.mp4")]
     clip: PathBuf,
@@ -57,23 +62,24 @@ struct Costs {
 
 /// Measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(folder) = &arguments.models {
-        return models::run(folder, arguments.json);
+    if let Some(paths) = &arguments.models {
+        return models::run(paths, arguments.pictures.as_deref(), arguments.json);
     }
-    let model = Arc::new(Model::load(&arguments.manifest.model)?);
+    let (model, loading) = network::load(|| Ok(Arc::new(Model::load(&arguments.manifest.model)?)))?;
     ensure!(arguments.clip.exists(), "{}: no such file; give one with --clip", arguments.clip.display());
-    let costs = measure(arguments, &model)?;
+    let (costs, network) = measure(arguments, &model)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let out = &mut io::stdout().lock();
     if arguments.json {
-        print_json(out, &costs, cores)?;
+        print_json(out, &costs, cores, &network.json(loading))?;
     } else {
         print(out, arguments, &costs, cores)?;
+        network.print(out, loading)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<Costs> {
+fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<(Costs, Network)> {
     let (own, children) = (thread_cpu_ms(), children_cpu_ms()?);
     let (frames, received) = receive(arguments)?;
     let n = received as f64;
@@ -97,7 +103,8 @@ fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<Costs> {
     let mut worker = model.worker()?;
     let both = median(&frames, |frame| Ok(worker.probabilities(frame, NormRect::FULL).map(|_| ())?))?;
     let inference = (both - preprocess).max(0.0);
-    Ok(Costs { frames: received, decode, receive, watch, preprocess, inference })
+    let network = network::measure(model, &frames)?;
+    Ok((Costs { frames: received, decode, receive, watch, preprocess, inference }, network))
 }
 
 /// Frames that are kept for the later stages. The others are let go, as the daemon does: memory that is used
@@ -211,14 +218,14 @@ fn print(out: &mut dyn Write, arguments: &Arguments, costs: &Costs, cores: usize
     )
 }
 
-fn print_json(out: &mut dyn Write, costs: &Costs, cores: usize) -> io::Result<()> {
+fn print_json(out: &mut dyn Write, costs: &Costs, cores: usize, network: &Value) -> io::Result<()> {
     let object = json!({
         "frames": costs.frames, "cores": cores,
         "cpu_ms_per_frame": {
             "decode": costs.decode, "receive": costs.receive, "watch": costs.watch,
             "preprocess": costs.preprocess, "inference": costs.inference, "all": whole(costs),
         },
-        "cameras_at_5_fps": cameras(costs, cores),
+        "cameras_at_5_fps": cameras(costs, cores), "network": network,
     });
     writeln!(out, "{object}")
 }

@@ -57,13 +57,30 @@ impl Isa {
         found
     }
 
-    /// The best that this processor has, or what `PORTERO_KERNELS` names, if it has that: a switch to measure with.
+    /// What `PORTERO_KERNELS` names, a switch to measure with; the best that this processor has where it is not set.
+    ///
+    /// # Errors
+    /// What it says and what it may say, when it names nothing that this processor has.
+    pub(crate) fn chosen() -> Result<Self, (String, String)> {
+        let wanted = std::env::var_os("PORTERO_KERNELS").unwrap_or_default();
+        Self::named(&wanted.to_string_lossy())
+    }
+
+    /// The level of this name, the best for an empty one.
+    fn named(wanted: &str) -> Result<Self, (String, String)> {
+        let all = Self::all();
+        if wanted.is_empty() {
+            return Ok(Self::best());
+        }
+        let names = || all.iter().map(|isa| isa.name()).collect::<Vec<_>>().join(", ");
+        let named = all.iter().find(|isa| isa.name() == wanted);
+        named.copied().ok_or_else(|| (wanted.to_owned(), names()))
+    }
+
+    /// The best that this processor has.
     #[must_use]
     pub(crate) fn best() -> Self {
-        let all = Self::all();
-        let wanted = std::env::var("PORTERO_KERNELS").unwrap_or_default();
-        let named = all.iter().find(|isa| isa.name() == wanted);
-        named.or(all.last()).copied().unwrap_or(Self::PORTABLE)
+        Self::all().last().copied().unwrap_or(Self::PORTABLE)
     }
 
     /// As `PORTERO_KERNELS` and the log name it.
@@ -118,6 +135,22 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => [0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15],
             _ => std::array::from_fn(|i| i),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Isa;
+
+    #[test]
+    fn what_this_processor_lacks_is_refused_with_what_it_has() {
+        assert_eq!(Isa::named(""), Ok(Isa::best()));
+        assert_eq!(Isa::named("portable"), Ok(Isa::PORTABLE));
+        let foreign = if cfg!(target_arch = "x86_64") { "neon" } else { "avx2" };
+        for wanted in ["AVX2", "sse9", foreign] {
+            let (found, allowed) = Isa::named(wanted).unwrap_err();
+            assert!(found == wanted && allowed.starts_with("portable"), "{wanted}: {allowed}");
         }
     }
 }
