@@ -1,12 +1,11 @@
-//! The whole way of a frame but decoding and inference: YUV to RGB, motion gate, crop and normalise, the slot and
+//! The whole way of a frame but decoding and inference: motion gate, crop and normalise, the slot and
 //! twenty rules. The house's bound is 1.5 ms of CPU per 768x576 frame.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::Criterion;
-use portero::capture::yuv420p_to_rgb;
-use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Stamp};
+use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Pixels, Stamp};
 use portero::infer::{Channels, Input, Preprocessor, Resize};
 use portero::rules::Engine;
 use portero::slots::Slots;
@@ -42,8 +41,8 @@ pub(crate) fn bench(c: &mut Criterion) {
         b.iter(|| {
             n += 1;
             let at = FrameRef { seq: FrameSeq(n), stamp: Stamp::new(n * 200_000, 0) };
-            let rgb = yuv420p_to_rgb(black_box(&yuv), WIDTH as usize, HEIGHT as usize).expect("it fits");
-            let frame = Frame::new(camera.clone(), at, WIDTH, HEIGHT, rgb).expect("it fits");
+            let pixels = Pixels::Yuv420p(black_box(&yuv).clone());
+            let frame = Frame::new(camera.clone(), at, WIDTH, HEIGHT, pixels).expect("it fits");
             slots.put(0, watcher.look(frame).expect("the gate is open"));
             let ticket = slots.take().expect("a look waits");
             preprocessor.fill(&ticket.look.frame, NormRect::FULL, &mut planes).expect("it fills");

@@ -10,7 +10,8 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::{CaptureError, Picture, PixelFormat, mjpeg, yuv};
+use super::{CaptureError, Picture, PixelFormat, mjpeg};
+use crate::domain::{Pixels, yuv};
 
 /// The longest side of a picture, in pixels.
 pub const MAX_SIDE: u32 = 8192;
@@ -94,15 +95,17 @@ fn damaged(what: &str, why: &dyn std::fmt::Display) -> CaptureError {
 fn convert(format: PixelFormat, width: u32, height: u32, bytes: Vec<u8>) -> Result<Picture, CaptureError> {
     check_size(width, height)?;
     let (w, h) = (width as usize, height as usize);
-    let rgb = match format {
-        PixelFormat::Rgb24 => (bytes.len() == w * h * 3).then_some(bytes),
-        PixelFormat::Yuv420p => yuv::yuv420p_to_rgb(&bytes, w, h),
-        PixelFormat::Yuyv => yuv::yuyv_to_rgb(&bytes, w, h),
+    let wrong =
+        || damaged("a raw frame", &format_args!("it does not fill {width}x{height} as {}", format.as_str()));
+    let pixels = match format {
+        PixelFormat::Rgb24 => Pixels::Rgb(bytes),
+        PixelFormat::Yuv420p => Pixels::Yuv420p(bytes),
+        PixelFormat::Yuyv => Pixels::Rgb(yuv::yuyv_to_rgb(&bytes, w, h).ok_or_else(wrong)?),
     };
-    let rgb = rgb.ok_or_else(|| {
-        damaged("a raw frame", &format_args!("it does not fill {width}x{height} as {}", format.as_str()))
-    })?;
-    Ok(Picture { width, height, rgb })
+    if pixels.wanted(width, height) != pixels.len() as u128 {
+        return Err(wrong());
+    }
+    Ok(Picture { width, height, pixels })
 }
 
 /// Decodes a JPEG picture; `what` names it in errors.
@@ -134,7 +137,7 @@ fn decode_whole_jpeg(bytes: &[u8], what: &str) -> Result<Picture, CaptureError> 
     }
     let mut rgb = vec![0; wanted];
     decoder.decode_into(&mut rgb).map_err(|error| damaged(what, &error))?;
-    Ok(Picture { width, height, rgb })
+    Ok(Picture { width, height, pixels: rgb.into() })
 }
 
 /// Reads and decodes a picture file: JPEG, PNG, BMP or WebP, told apart by content. Blocks on the disk.
@@ -161,7 +164,7 @@ pub fn load_picture(path: &Path) -> Result<Picture, CaptureError> {
     let rgb = reader.decode().map_err(|error| damaged(&what, &error))?.into_rgb8();
     let (width, height) = rgb.dimensions();
     check_size(width, height)?;
-    Ok(Picture { width, height, rgb: rgb.into_raw() })
+    Ok(Picture { width, height, pixels: rgb.into_raw().into() })
 }
 
 fn read_limited(path: &Path, what: &str) -> Result<Vec<u8>, CaptureError> {

@@ -16,7 +16,7 @@
 //! | `folder`, `inbox` | pictures in a folder, and those that come into one |
 //! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
-//! | `mjpeg`, `raw`, `decode`, `yuv` | bytes to pixels |
+//! | `mjpeg`, `raw`, `decode` | bytes to pixels |
 //! | `redact` | no credentials in what is shown |
 
 mod camera;
@@ -40,7 +40,6 @@ mod slowdown;
 mod source;
 mod thin;
 pub mod v4l2;
-mod yuv;
 
 pub use camera::{Camera, Open};
 pub use counters::Counters;
@@ -52,4 +51,3 @@ pub use redact::redact;
 pub use settings::{Codec, CommandOutput, Decoder, FfmpegInput, Pace, PixelFormat, Settings, Source};
 pub use slowdown::Slowdown;
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};
-pub use yuv::{yuv420p_to_rgb, yuyv_to_rgb};

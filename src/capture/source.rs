@@ -8,18 +8,18 @@ use std::time::Duration;
 use super::decode::Encoded;
 use super::{CaptureError, Settings, Source, child, folder, http, inbox, v4l2};
 use crate::clock::Clock;
-use crate::domain::Stamp;
+use crate::domain::{Pixels, Stamp};
 use crate::shutdown::Stop;
 
-/// A decoded picture: RGB, 8 bits per channel, rows from the top without padding; `rgb.len() == width * height * 3`.
+/// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// The pixels.
-    pub rgb: Vec<u8>,
+    /// The pixels: exactly as many as the size says.
+    pub pixels: Pixels,
 }
 
 /// What a source had to give.

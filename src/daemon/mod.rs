@@ -94,5 +94,5 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
 pub fn read_picture(path: &Path) -> Result<Frame, Cause> {
     let picture = capture::load_picture(path)?;
     let at = FrameRef { seq: FrameSeq(0), stamp: SystemClock.now() };
-    Ok(Frame::new(CameraId::new("picture")?, at, picture.width, picture.height, picture.rgb)?)
+    Ok(Frame::new(CameraId::new("picture")?, at, picture.width, picture.height, picture.pixels)?)
 }

@@ -1,10 +1,11 @@
 //! Frames, what is looked at in them, and what the model says of it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{CameraId, FrameSeq, Label, ModelId, NormRect, Stamp, ZoneId};
+use super::{CameraId, FrameSeq, Label, ModelId, NormRect, Pixels, Planes, Stamp, ZoneId, yuv};
 
 /// A probability or confidence: finite, within 0..=1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -35,19 +36,18 @@ impl fmt::Display for Score {
 
 /// Pixels whose number does not fit the stated size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a {width}x{height} RGB frame has {} bytes, found {found}", rgb_bytes(*width, *height))]
+#[error("a {width}x{height} {layout} frame has {wanted} bytes, found {found}")]
 pub struct FrameSizeError {
     /// Stated width in pixels.
     pub width: u32,
     /// Stated height in pixels.
     pub height: u32,
+    /// Name of the layout.
+    pub layout: &'static str,
+    /// Bytes of such a picture.
+    pub wanted: u128,
     /// Bytes found.
     pub found: usize,
-}
-
-/// Bytes of an RGB picture; wide enough for any two sides.
-fn rgb_bytes(width: u32, height: u32) -> u128 {
-    u128::from(width) * u128::from(height) * 3
 }
 
 /// Which frame of which moment.
@@ -59,31 +59,35 @@ pub struct FrameRef {
     pub stamp: Stamp,
 }
 
-/// One picture of one camera: RGB, 8 bits per channel, rows from the top without padding.
-#[derive(Clone, PartialEq)]
+/// One picture of one camera. It keeps the layout in which the camera gave it: most frames show nothing that anybody
+/// asks for in colour.
+#[derive(Clone)]
 pub struct Frame {
     camera: CameraId,
     at: FrameRef,
     width: u32,
     height: u32,
-    rgb: Vec<u8>,
+    pixels: Pixels,
+    /// The same in RGB, once somebody has asked.
+    converted: OnceLock<Vec<u8>>,
 }
 
 impl Frame {
     /// # Errors
-    /// [`FrameSizeError`] unless `rgb` holds exactly `width * height * 3` bytes and both sides are at least 1.
+    /// [`FrameSizeError`] unless `pixels` fills `width * height` exactly and both sides are at least 1.
     pub fn new(
         camera: CameraId,
         at: FrameRef,
         width: u32,
         height: u32,
-        rgb: Vec<u8>,
+        pixels: impl Into<Pixels>,
     ) -> Result<Self, FrameSizeError> {
-        let wanted = rgb_bytes(width, height);
-        if wanted == 0 || wanted != rgb.len() as u128 {
-            return Err(FrameSizeError { width, height, found: rgb.len() });
+        let pixels = pixels.into();
+        let (wanted, found) = (pixels.wanted(width, height), pixels.len());
+        if wanted == 0 || wanted != found as u128 {
+            return Err(FrameSizeError { width, height, layout: pixels.layout(), wanted, found });
         }
-        Ok(Self { camera, at, width, height, rgb })
+        Ok(Self { camera, at, width, height, pixels, converted: OnceLock::new() })
     }
 
     /// The camera it came from.
@@ -110,15 +114,48 @@ impl Frame {
         self.height
     }
 
-    /// The pixels, `height` rows of `width` RGB triples.
+    /// The pixels, `height` rows of `width` RGB triples. What came in another layout is converted at the first call,
+    /// which takes about half a millisecond for 768x576.
     #[must_use]
     pub fn rgb(&self) -> &[u8] {
-        &self.rgb
+        match (&self.pixels, self.planes()) {
+            (Pixels::Rgb(rgb), _) => rgb,
+            (_, Some(planes)) => self.converted.get_or_init(|| yuv::planes_to_rgb(&planes)),
+            (_, None) => &[],
+        }
     }
 
-    /// The same, to be changed in place: what is blacked out here was never seen by anyone.
-    pub fn rgb_mut(&mut self) -> &mut [u8] {
-        &mut self.rgb
+    /// One pixel as RGB, without a conversion of all. Both must lie within the picture.
+    #[must_use]
+    pub fn pixel(&self, x: u32, y: u32) -> [u8; 3] {
+        let (x, y, width) = (x as usize, y as usize, self.width as usize);
+        match self.planes() {
+            Some(planes) => {
+                let chroma = y / 2 * planes.chroma_size().0 + x / 2;
+                yuv::pixel(planes.y[y * width + x], planes.u[chroma], planes.v[chroma])
+            }
+            None => self.rgb().as_chunks::<3>().0[y * width + x],
+        }
+    }
+
+    /// The planes of a picture that came in I420; `None` of one in RGB.
+    #[must_use]
+    pub fn planes(&self) -> Option<Planes<'_>> {
+        self.pixels.planes(self.width as usize, self.height as usize)
+    }
+
+    /// Makes the pixels `columns` of row `row` black for everyone: they were never seen. Both must lie within the picture.
+    pub fn black_out(&mut self, row: usize, columns: Range<usize>) {
+        self.converted.take();
+        self.pixels.black_out((self.width as usize, self.height as usize), row, columns);
+    }
+}
+
+/// Two frames are the same when they are of one moment and look the same.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |frame: &Self| (frame.camera.clone(), frame.at, frame.width, frame.height);
+        key(self) == key(other) && self.rgb() == other.rgb()
     }
 }
 
@@ -305,5 +342,34 @@ mod tests {
         assert!(frame(2, 3, 17).is_err());
         assert!(frame(0, 3, 0).is_err());
         assert!(frame(u32::MAX, u32::MAX, 3).is_err(), "the product must not overflow");
+        let planar = |w, h, n| Frame::new(CameraId::new("c").unwrap(), at, w, h, Pixels::Yuv420p(vec![0; n]));
+        assert!(planar(3, 3, 9 + 4 + 4).is_ok());
+        let error = planar(4, 2, 11).unwrap_err().to_string();
+        assert_eq!(error, "a 4x2 I420 frame has 12 bytes, found 11");
+        assert!(planar(0, 2, 0).is_err());
+        assert!(planar(u32::MAX, u32::MAX, 3).is_err());
+    }
+
+    #[test]
+    fn planar_pixels_are_blacked_out_for_everyone_at_any_size() {
+        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        for (width, height) in [(5u32, 5u32), (4, 2), (1, 1)] {
+            let n = (width * height + 2 * width.div_ceil(2) * height.div_ceil(2)) as usize;
+            let pixels = Pixels::Yuv420p(vec![200; n]);
+            let mut frame = Frame::new(CameraId::new("c").unwrap(), at, width, height, pixels).unwrap();
+            let (row, columns) = (height as usize - 1, width as usize / 2..width as usize);
+            let before = frame.rgb().to_vec();
+            frame.black_out(row, columns.clone());
+            let seen = frame.rgb().as_chunks::<3>().0;
+            for (i, pixel) in seen.iter().enumerate() {
+                let (x, y) = (i % width as usize, i / width as usize);
+                let masked = y == row && columns.contains(&x);
+                assert_eq!(*pixel == [0; 3], masked, "{x},{y} of {width}x{height}: {pixel:?}");
+                // Chroma is shared by four pixels: only those beside the mask may lose their colour.
+                if y / 2 != row / 2 || x / 2 < columns.start / 2 {
+                    assert_eq!(pixel[..], before[i * 3..i * 3 + 3]);
+                }
+            }
+        }
     }
 }

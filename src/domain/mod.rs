@@ -1,7 +1,7 @@
 //! The nouns of the trade: frames, predictions, observations, decisions, events.
 //!
 //! Everything else in Portero speaks in these types. Their constructors keep what the rest relies on: a
-//! [`Score`] is finite and within 0..=1, a [`Frame`] holds exactly `width * height * 3` bytes, a name is fit
+//! [`Score`] is finite and within 0..=1, a [`Frame`] holds exactly its pixels, a name is fit
 //! for a topic, a file name and a log line.
 //!
 //! This room must not do I/O, must not read a clock, and derives no `Serialize`: wire forms live in
@@ -11,8 +11,10 @@ mod decision;
 mod frame;
 mod geometry;
 mod name;
+mod pixels;
 mod secret;
 mod stamp;
+pub mod yuv;
 
 pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
 pub use frame::{
@@ -20,5 +22,6 @@ pub use frame::{
 };
 pub use geometry::{NormRect, PixelRect, Polygon, Zone, ZoneError};
 pub use name::{BadName, CameraId, DoorId, EventId, FrameSeq, Label, ModelId, RuleId, ScheduleId, ZoneId};
+pub use pixels::{Pixels, Planes};
 pub use secret::{Login, Secret};
 pub use stamp::Stamp;

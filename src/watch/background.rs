@@ -98,7 +98,7 @@ impl Background {
         if self.columns != grid.columns() || self.mean.len() != grid.cells().len() {
             self.forget(grid);
         }
-        if self.switches(colours(frame.rgb(), frame.width())) {
+        if self.switches(colours(frame)) {
             self.forget(grid);
             self.switching = true;
             self.relit += 1;

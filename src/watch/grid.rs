@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::domain::Frame;
+
 /// The small picture is at most about this many cells wide.
 const WIDEST: u32 = 240;
 
@@ -38,27 +40,40 @@ fn cell_side(width: u32) -> usize {
 }
 
 impl LumaGrid {
-    /// The grid of an RGB picture; `rgb` must hold `width * height * 3` bytes, both sides at least 1.
+    /// The grid of a frame. Planar frames have their luma ready; of the others it is computed.
     #[must_use]
-    pub fn of(rgb: &[u8], width: u32, height: u32) -> Self {
-        let cell = cell_side(width);
-        let (width, height) = (width as usize, height as usize);
-        let (columns, rows) = (width / cell, height / cell);
+    pub fn of(frame: &Frame) -> Self {
+        let cell = cell_side(frame.width());
+        let (columns, rows) = (frame.width() as usize / cell, frame.height() as usize / cell);
         if columns == 0 || rows == 0 {
-            return Self::of_tiny(rgb, cell);
+            return Self::of_tiny(frame.rgb(), cell);
         }
         let mut cells = vec![0u16; columns * rows];
-        // Two rows of each cell are read: noise is hardly larger than with all, the work a half or less.
-        let stride = width * 3;
-        let mut pair = vec![0i16; stride];
-        for (band, cells) in rgb.chunks_exact(stride * cell).zip(cells.chunks_exact_mut(columns)) {
-            let (above, below) = (&band[..stride], &band[stride * (cell / 2)..][..stride]);
-            for ((sum, a), b) in pair.iter_mut().zip(above).zip(below) {
-                *sum = i16::from(*a) + i16::from(*b);
+        let bands = cells.chunks_exact_mut(columns);
+        match frame.planes() {
+            Some(planes) => {
+                for (band, cells) in planes.y.chunks_exact(planes.width * cell).zip(bands) {
+                    let rows = two_rows(band, planes.width, cell);
+                    match cell {
+                        4 => lumas::<4>(rows, cells),
+                        8 => lumas::<8>(rows, cells),
+                        _ => lumas::<16>(rows, cells),
+                    }
+                }
             }
-            match cell {
-                4 => fours(&pair, cells),
-                _ => eights(&pair, cell / 8, cells),
+            None => {
+                let stride = frame.width() as usize * 3;
+                let mut pair = vec![0i16; stride];
+                for (band, cells) in frame.rgb().chunks_exact(stride * cell).zip(bands) {
+                    let (above, below) = two_rows(band, stride, cell);
+                    for ((sum, a), b) in pair.iter_mut().zip(above).zip(below) {
+                        *sum = i16::from(*a) + i16::from(*b);
+                    }
+                    match cell {
+                        4 => fours(&pair, cells),
+                        _ => eights(&pair, cell / 8, cells),
+                    }
+                }
             }
         }
         Self { cell, columns, rows, cells }
@@ -93,6 +108,22 @@ impl LumaGrid {
     #[must_use]
     pub fn cells(&self) -> &[u16] {
         &self.cells
+    }
+}
+
+/// The two rows of a band of cells that are read: noise is hardly larger than with all, the work a half or less.
+fn two_rows(band: &[u8], stride: usize, cell: usize) -> (&[u8], &[u8]) {
+    (&band[..stride], &band[stride * (cell / 2)..][..stride])
+}
+
+/// Cells of `SIDE` pixels from two rows of limited-range luma.
+fn lumas<const SIDE: usize>((above, below): (&[u8], &[u8]), cells: &mut [u16]) {
+    let samples = 2 * SIDE as i32;
+    let pairs = above.as_chunks::<SIDE>().0.iter().zip(below.as_chunks::<SIDE>().0);
+    for (cell, (above, below)) in cells.iter_mut().zip(pairs) {
+        let sum: i32 = above.iter().chain(below).map(|&y| i32::from(y)).sum();
+        // 16 is black, 235 white; 1/16 of a step is the unit.
+        *cell = ((sum - 16 * samples) * (16 * 255) / (219 * samples)).clamp(0, 4080) as u16;
     }
 }
 
@@ -137,20 +168,20 @@ pub(super) enum Colours {
 }
 
 /// Whether an RGB picture has colours.
-pub(super) fn colours(rgb: &[u8], width: u32) -> Colours {
-    match colourfulness(rgb, width) {
+pub(super) fn colours(frame: &Frame) -> Colours {
+    match colourfulness(frame) {
         grey if grey < GREY => Colours::None,
         coloured if coloured > COLOURED => Colours::Some,
         _ => Colours::Unclear,
     }
 }
 
-/// How colourful an RGB picture is: the mean difference between the largest and the smallest channel, 0..=255. A
+/// How colourful a picture is: the mean difference between the largest and the smallest channel, 0..=255. A
 /// camera that has switched to infrared light gives about 0.
-fn colourfulness(rgb: &[u8], width: u32) -> f32 {
-    let rows = rgb.chunks_exact(width as usize * 3).step_by(SPARSE);
-    let pixels = rows.flat_map(|row| row.as_chunks::<3>().0.iter().step_by(SPARSE));
-    let (sum, count) = pixels.fold((0u32, 0u32), |(sum, count), &[r, g, b]| {
+fn colourfulness(frame: &Frame) -> f32 {
+    let sparse = |side: u32| (0..side).step_by(SPARSE);
+    let pixels = sparse(frame.height()).flat_map(|y| sparse(frame.width()).map(move |x| frame.pixel(x, y)));
+    let (sum, count) = pixels.fold((0u32, 0u32), |(sum, count), [r, g, b]| {
         (sum + u32::from(r.max(g).max(b) - r.min(g).min(b)), count + 1)
     });
     sum as f32 / count.max(1) as f32
@@ -165,6 +196,12 @@ pub(super) fn span(lo: f32, hi: f32, n: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{CameraId, FrameRef, FrameSeq, Pixels, Stamp};
+
+    fn frame(width: u32, height: u32, pixels: impl Into<Pixels>) -> Frame {
+        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        Frame::new(CameraId::new("c").unwrap(), at, width, height, pixels).unwrap()
+    }
 
     fn picture(width: u32, height: u32, side: u32) -> Vec<u8> {
         (0..width * height)
@@ -181,7 +218,7 @@ mod tests {
     #[test]
     fn a_cell_is_the_mean_luma_of_its_own_pixels() {
         for (width, height, side) in [(12, 11, 4), (10, 9, 4), (1900, 20, 8), (4000, 33, 16)] {
-            let grid = LumaGrid::of(&picture(width, height, side), width, height);
+            let grid = LumaGrid::of(&frame(width, height, picture(width, height, side)));
             let size = ((width / side) as usize, (height / side) as usize);
             assert_eq!((grid.cell(), (grid.columns(), grid.rows())), (side as usize, size));
             let expected = [255.0, 0.299 * 255.0, 0.587 * 255.0, 0.299 * 10.0 + 0.587 * 20.0 + 0.114 * 30.0];
@@ -194,15 +231,35 @@ mod tests {
     }
 
     #[test]
+    fn planar_frames_give_the_cells_of_the_same_frame_in_rgb() {
+        for (width, height) in [(18u32, 13u32), (1302, 25), (4000, 40)] {
+            let (w, h) = (width as usize, height as usize);
+            let mut yuv: Vec<u8> = (0..w * h).map(|i| (16 + (i % w * 3 + i / w * 29) % 220) as u8).collect();
+            yuv.resize(w * h + 2 * w.div_ceil(2) * h.div_ceil(2), 128);
+            let planar = frame(width, height, Pixels::Yuv420p(yuv));
+            let same = frame(width, height, planar.rgb().to_vec());
+            let (a, b) = (LumaGrid::of(&planar), LumaGrid::of(&same));
+            assert_eq!((a.columns(), a.rows(), a.cell()), (b.columns(), b.rows(), b.cell()));
+            for (a, b) in a.cells().iter().zip(b.cells()) {
+                assert!(a.abs_diff(*b) <= 16, "{a} and {b} in {width}x{height}");
+            }
+            assert_eq!(colourfulness(&planar), 0.0);
+        }
+        let orange = [vec![120u8; 40 * 40], vec![90; 20 * 20], vec![190; 20 * 20]].concat();
+        let planar = frame(40, 40, Pixels::Yuv420p(orange));
+        assert_eq!(colourfulness(&planar), colourfulness(&frame(40, 40, planar.rgb().to_vec())));
+    }
+
+    #[test]
     fn a_tiny_frame_is_one_cell() {
-        let grid = LumaGrid::of(&[200; 3 * 3 * 3], 3, 3);
+        let grid = LumaGrid::of(&frame(3, 3, vec![200; 3 * 3 * 3]));
         assert_eq!((grid.columns(), grid.rows(), grid.cells()), (1, 1, &[3200][..]));
     }
 
     #[test]
     fn grey_is_without_colour() {
-        assert_eq!(colourfulness(&[90; 40 * 40 * 3], 40), 0.0);
+        assert_eq!(colourfulness(&frame(40, 40, vec![90; 40 * 40 * 3])), 0.0);
         let orange: Vec<u8> = [200, 120, 40].repeat(40 * 40);
-        assert_eq!(colourfulness(&orange, 40), 160.0);
+        assert_eq!(colourfulness(&frame(40, 40, orange)), 160.0);
     }
 }

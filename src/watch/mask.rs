@@ -30,10 +30,8 @@ impl Mask {
             let touched = |shape: &Polygon| touched(shape, width as usize, height as usize);
             self.runs = self.shapes.iter().flat_map(touched).collect();
         }
-        let rgb = frame.rgb_mut();
         for Run { row, columns } in &self.runs {
-            let start = row * width as usize;
-            rgb[(start + columns.start) * 3..(start + columns.end) * 3].fill(0);
+            frame.black_out(*row, columns.clone());
         }
     }
 }

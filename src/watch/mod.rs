@@ -141,7 +141,7 @@ impl Watcher {
     pub fn look(&mut self, frame: impl Into<Arc<Frame>>) -> Option<Look> {
         let frame = frame.into();
         let asked = self.gate.is_some() || self.tamper.is_some();
-        let grid = asked.then(|| LumaGrid::of(frame.rgb(), frame.width(), frame.height()));
+        let grid = asked.then(|| LumaGrid::of(&frame));
         if let (Some(tamper), Some(grid)) = (&mut self.tamper, &grid) {
             tamper.observe(&frame, grid);
         }

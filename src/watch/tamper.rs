@@ -109,7 +109,7 @@ impl TamperWatch {
     }
 
     fn judge(&mut self, frame: &Frame, grid: &LumaGrid, elapsed: Duration) -> Option<Tamper> {
-        match colours(frame.rgb(), frame.width()) {
+        match colours(frame) {
             Colours::Unclear => {}
             clear => self.colours = clear,
         }

@@ -119,7 +119,8 @@ fn the_street_without_anybody_keeps_the_gate_shut_in_spite_of_noise() {
             // The sum of four even parts is nearly normal; its deviation is 9 steps.
             random.to_le_bytes().iter().map(|&b| i32::from(b >> 4)).sum::<i32>() - 30
         };
-        let rgb = empty.iter().map(|&value| (i32::from(value) + noise()).clamp(0, 255) as u8).collect();
+        let rgb: Vec<u8> =
+            empty.iter().map(|&value| (i32::from(value) + noise()).clamp(0, 255) as u8).collect();
         let at = FrameRef { seq: FrameSeq(n), stamp: Stamp::new(n * 200_000, 0) };
         let frame = Frame::new(CameraId::new("street").unwrap(), at, WIDTH, HEIGHT, rgb).unwrap();
         let look = watcher.look(frame);

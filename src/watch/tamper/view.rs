@@ -1,6 +1,6 @@
 //! A picture in blocks, and how like another it is.
 
-use crate::domain::Frame;
+use crate::domain::{Frame, yuv};
 use crate::watch::LumaGrid;
 
 /// The side of a block in cells.
@@ -58,19 +58,25 @@ fn details(frame: &Frame, grid: &LumaGrid) -> Vec<f32> {
     let side = grid.cell() * BLOCK;
     let (across, down) = (grid.columns().div_ceil(BLOCK), grid.rows().div_ceil(BLOCK));
     let mut sums = vec![(0u32, 0u32); across * down];
-    let stride = frame.width() as usize * 3;
-    for (y, row) in frame.rgb().chunks_exact(stride).enumerate().skip(1).step_by(ROW_STEP) {
+    // Green serves as luma where luma is not at hand; the step of limited-range luma is a little larger.
+    let (samples, pixel, gain) = match frame.planes() {
+        Some(planes) => (planes.y, 1, yuv::LUMA_GAIN),
+        None => (frame.rgb(), 3, 1.0),
+    };
+    let rows = samples.chunks_exact(frame.width() as usize * pixel);
+    for (y, row) in rows.enumerate().skip(1).step_by(ROW_STEP) {
         let Some(blocks) = sums.get_mut(y / side * across..).and_then(|rest| rest.get_mut(..across)) else {
             break;
         };
-        for (x, pair) in row.as_chunks::<3>().0.windows(2).enumerate() {
+        let lumas = || row.iter().skip(pixel / 2).step_by(pixel);
+        for (x, (left, right)) in lumas().zip(lumas().skip(1)).enumerate() {
             let Some((sum, count)) = blocks.get_mut(x / side) else { break };
-            *sum += u32::from(pair[0][1].abs_diff(pair[1][1]));
+            *sum += u32::from(left.abs_diff(*right));
             *count += 1;
         }
     }
     let mut details: Vec<f32> =
-        sums.iter().map(|(sum, count)| *sum as f32 / (*count).max(1) as f32).collect();
+        sums.iter().map(|(sum, count)| *sum as f32 * gain / (*count).max(1) as f32).collect();
     let noise = quantile(&details, 0.1).unwrap_or(0.0);
     details.iter_mut().for_each(|detail| *detail = (*detail - noise).max(0.0));
     details

@@ -7,6 +7,17 @@
 //! that the compiler turns into vector code; off by at most 1 from the rounded real result. Chroma is repeated,
 //! not interpolated.
 
+use super::Planes;
+
+/// The luma of black.
+pub(super) const BLACK: u8 = 16;
+
+/// The chroma of what has no colour.
+pub(super) const NEUTRAL: u8 = 128;
+
+/// How many steps of full-range luma one step of limited-range luma is.
+pub const LUMA_GAIN: f32 = 255.0 / 219.0;
+
 /// Pixels worked on at once, so that what lies between two steps stays in the first-level cache.
 const BLOCK: usize = 256;
 
@@ -52,6 +63,16 @@ impl Chroma {
         }
     }
 
+    /// Takes up to `BLOCK` chroma samples, one for each pixel.
+    fn load_each(&mut self, u: &[u8], v: &[u8]) {
+        let channels = self.red.iter_mut().zip(&mut self.green).zip(&mut self.blue);
+        for (((red, green), blue), (&u, &v)) in channels.zip(u.iter().zip(v)) {
+            *red = scaled(v, 128, RV_SHIFT, RV);
+            *green = scaled(u, 128, GREEN_SHIFT, GU) + scaled(v, 128, GREEN_SHIFT, GV);
+            *blue = scaled(u, 128, BU_SHIFT, BU);
+        }
+    }
+
     /// Joins up to `BLOCK` luma samples with this chroma into RGB triples.
     fn join(&self, y: &[u8], rgb: &mut [u8]) {
         let (mut red_green, mut blue) = ([0u16; BLOCK], [0u16; BLOCK]);
@@ -65,6 +86,13 @@ impl Chroma {
         }
         pack(&red_green[..y.len()], &blue[..y.len()], rgb);
     }
+}
+
+/// One pixel in RGB.
+pub(super) fn pixel(y: u8, u: u8, v: u8) -> [u8; 3] {
+    let mut rgb = [0; 3];
+    yuv444_to_rgb(&[y], &[u], &[v], &mut rgb);
+    rgb
 }
 
 /// Interleaves `0xGGRR` and `0x00BB` into RGB triples, four pixels in twelve bytes.
@@ -85,21 +113,14 @@ fn pack(red_green: &[u16], blue: &[u16], rgb: &mut [u8]) {
     }
 }
 
-/// Converts a planar frame (I420: Y, then U and V at half size in both directions, rounded up) to RGB.
-/// `None` unless `yuv` holds exactly such a frame and both sides are at least 1.
+/// A planar picture in RGB.
 #[must_use]
-pub fn yuv420p_to_rgb(yuv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
-    let (luma, half_width, half_height) = (width.checked_mul(height)?, width.div_ceil(2), height.div_ceil(2));
-    let quarter = half_width.checked_mul(half_height)?;
-    if luma == 0 || yuv.len() != luma.checked_add(quarter.checked_mul(2)?)? {
-        return None;
-    }
-    let (y, uv) = yuv.split_at(luma);
-    let (u, v) = uv.split_at(quarter);
-    let mut rgb = vec![0; luma.checked_mul(3)?];
+pub(super) fn planes_to_rgb(planes: &Planes<'_>) -> Vec<u8> {
+    let (width, half_width) = (planes.width, planes.chroma_size().0);
+    let mut rgb = vec![0; width * planes.height * 3];
     let mut chroma = Chroma::ZERO;
-    let halves = u.chunks_exact(half_width).zip(v.chunks_exact(half_width));
-    for ((rgb, y), (u, v)) in rgb.chunks_mut(width * 6).zip(y.chunks(width * 2)).zip(halves) {
+    let halves = planes.u.chunks_exact(half_width).zip(planes.v.chunks_exact(half_width));
+    for ((rgb, y), (u, v)) in rgb.chunks_mut(width * 6).zip(planes.y.chunks(width * 2)).zip(halves) {
         for (block, (u, v)) in u.chunks(BLOCK / 2).zip(v.chunks(BLOCK / 2)).enumerate() {
             chroma.load(u, v);
             for (rgb, y) in rgb.chunks_exact_mut(width * 3).zip(y.chunks_exact(width)) {
@@ -108,7 +129,17 @@ pub fn yuv420p_to_rgb(yuv: &[u8], width: usize, height: usize) -> Option<Vec<u8>
             }
         }
     }
-    Some(rgb)
+    rgb
+}
+
+/// Joins samples of Y, U and V, one of each per pixel, into RGB triples; as many as all four have.
+pub fn yuv444_to_rgb(y: &[u8], u: &[u8], v: &[u8], rgb: &mut [u8]) {
+    let mut chroma = Chroma::ZERO;
+    let samples = y.chunks(BLOCK).zip(u.chunks(BLOCK).zip(v.chunks(BLOCK)));
+    for (rgb, (y, (u, v))) in rgb.chunks_mut(BLOCK * 3).zip(samples) {
+        chroma.load_each(u, v);
+        chroma.join(&y[..y.len().min(rgb.len() / 3)], rgb);
+    }
 }
 
 /// Converts a packed frame (Y0 U Y1 V, rows of an even number of pixels) to RGB; an odd width drops the last
@@ -139,6 +170,11 @@ pub fn yuyv_to_rgb(yuyv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Pixels;
+
+    fn yuv420p_to_rgb(yuv: &[u8], width: usize, height: usize) -> Vec<u8> {
+        planes_to_rgb(&Pixels::Yuv420p(yuv.to_vec()).planes(width, height).unwrap())
+    }
 
     /// The formula of the module's page, in real numbers.
     fn reference(y: u8, u: u8, v: u8) -> [u8; 3] {
@@ -157,10 +193,14 @@ mod tests {
         for (u, v) in steps().flat_map(|u| steps().map(move |v| (u, v))) {
             let mut yuv: Vec<u8> = (0..=255).collect();
             yuv.extend([u; 128].iter().chain(&[v; 128]));
-            let rgb = yuv420p_to_rgb(&yuv, 256, 1).unwrap();
+            let rgb = yuv420p_to_rgb(&yuv, 256, 1);
             for (y, rgb) in (0..=255).zip(rgb.chunks(3)) {
                 assert!(close(rgb, reference(y, u, v)), "{y} {u} {v}: {rgb:?}, not {:?}", reference(y, u, v));
             }
+            let mut each = vec![0; 300 * 3];
+            let y: Vec<u8> = (0..300).map(|i| (i % 256) as u8).collect();
+            yuv444_to_rgb(&y, &[u; 300], &[v; 300], &mut each);
+            assert_eq!((&each[..768], &each[768..]), (&rgb[..], &rgb[..132]));
         }
     }
 
@@ -176,7 +216,7 @@ mod tests {
             };
             let yuv =
                 [plane(width, height, &y), plane(half_w, half_h, &u), plane(half_w, half_h, &v)].concat();
-            let rgb = yuv420p_to_rgb(&yuv, width, height).unwrap();
+            let rgb = yuv420p_to_rgb(&yuv, width, height);
             let packed: Vec<u8> = (0..half_w * height)
                 .flat_map(|i| {
                     let (x, row) = (i % half_w, i / half_w);
@@ -196,9 +236,6 @@ mod tests {
 
     #[test]
     fn frames_of_the_wrong_length_are_refused() {
-        assert!(yuv420p_to_rgb(&[0; 5], 2, 2).is_none());
-        assert!(yuv420p_to_rgb(&[], 0, 2).is_none());
-        assert!(yuv420p_to_rgb(&[0; 6], usize::MAX, 2).is_none());
         assert!(yuyv_to_rgb(&[0; 7], 2, 2).is_none());
         assert!(yuyv_to_rgb(&[], 0, 0).is_none());
     }
