@@ -7,8 +7,9 @@ use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
 use super::mjpeg::{Found, Splitter};
 use super::process::{Limits, Output, Process};
 use super::raw::Cutter;
+use super::schedule::Schedule;
 use super::{
-    CaptureError, CommandOutput, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings, ffmpeg,
+    CaptureError, CommandOutput, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings, ffmpeg, y4m,
 };
 use crate::clock::Clock;
 use crate::shutdown::Stop;
@@ -26,8 +27,29 @@ const READ_BYTES: usize = 64 << 10;
 
 /// Cuts the child's bytes into pictures.
 enum Framer {
-    Raw { format: PixelFormat, width: u32, height: u32, cutter: Cutter },
-    Mjpeg { splitter: Splitter, read: Vec<u8> },
+    Raw {
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        size: usize,
+        cutter: Cutter,
+    },
+    Mjpeg {
+        splitter: Splitter,
+        read: Vec<u8>,
+    },
+    /// A file that is played at its own rate.
+    Y4m {
+        width: u32,
+        height: u32,
+        splitter: y4m::Splitter,
+    },
+}
+
+/// What a program wrote instead of pictures.
+enum Foreign {
+    Bytes(usize),
+    Line(String),
 }
 
 /// A program whose output is pictures.
@@ -35,6 +57,8 @@ pub(super) struct ChildSource {
     process: Process,
     framer: Framer,
     clock: Arc<dyn Clock>,
+    /// When the next picture is due, where we set the pace.
+    schedule: Option<Schedule>,
     frames: u64,
     /// Ending with status 0 is the end of a file, not a loss.
     may_end: bool,
@@ -47,10 +71,22 @@ impl ChildSource {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CaptureError> {
         let call = ffmpeg::call(source, settings)?;
-        let framer = Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)?;
+        let framer = match Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)? {
+            Framer::Raw { width, height, size, .. } if call.paced => {
+                Framer::Y4m { width, height, splitter: y4m::Splitter::new(size) }
+            }
+            framer => framer,
+        };
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
         let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), limits)?;
-        Ok(Self { process, framer, clock, frames: 0, may_end: !ffmpeg::is_live(&source.input) })
+        Ok(Self {
+            process,
+            framer,
+            clock,
+            schedule: None,
+            frames: 0,
+            may_end: !ffmpeg::is_live(&source.input),
+        })
     }
 
     pub(super) fn command(
@@ -62,7 +98,28 @@ impl ChildSource {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
         let process = Process::start(program, args, None, Limits::default())?;
-        Ok(Self { process, framer, clock, frames: 0, may_end: false })
+        Ok(Self { process, framer, clock, schedule: None, frames: 0, may_end: false })
+    }
+
+    /// A picture was taken: when is the next one due?
+    fn schedule_next(&mut self) {
+        match (&mut self.schedule, self.framer.rate()) {
+            (Some(schedule), _) => schedule.advance(),
+            (None, Some(rate)) => {
+                let mut schedule = Schedule::new(self.clock.clone(), Duration::from_secs_f64(1.0 / rate));
+                schedule.advance();
+                self.schedule = Some(schedule);
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn foreign(&self, foreign: Foreign) -> CaptureError {
+        let program = self.process.name().to_owned();
+        match foreign {
+            Foreign::Bytes(bytes) => CaptureError::NoPictures { program, bytes },
+            Foreign::Line(why) => CaptureError::Damaged { what: format!("the output of {program}"), why },
+        }
     }
 
     /// Standard output is closed: the end of a file, or a loss with its reason.
@@ -91,13 +148,14 @@ impl ChildSource {
 impl FrameSource for ChildSource {
     fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError> {
         let began = self.clock.now();
+        if self.schedule.as_ref().is_some_and(|schedule| !schedule.is_due(deadline, stop)) {
+            return Ok(Grab::Nothing);
+        }
         loop {
             if let Some(found) = self.framer.take() {
                 self.frames += u64::from(matches!(found, Ok(Grab::Encoded(_))));
-                return found.map_err(|bytes| CaptureError::NoPictures {
-                    program: self.process.name().to_owned(),
-                    bytes,
-                });
+                self.schedule_next();
+                return found.map_err(|foreign| self.foreign(foreign));
             }
             let passed = self.clock.now().since(began);
             if passed >= deadline || stop.is_requested() {
@@ -126,7 +184,7 @@ impl Framer {
             }
             CommandOutput::Raw(format) => {
                 let size = format.frame_bytes(width, height).ok_or(CaptureError::Size { width, height })?;
-                Framer::Raw { format, width, height, cutter: Cutter::new(size) }
+                Framer::Raw { format, width, height, size, cutter: Cutter::new(size) }
             }
         })
     }
@@ -135,6 +193,7 @@ impl Framer {
     fn room(&mut self) -> &mut Vec<u8> {
         match self {
             Framer::Raw { cutter, .. } => cutter.room(),
+            Framer::Y4m { splitter, .. } => splitter.room(),
             Framer::Mjpeg { read, .. } => {
                 read.reserve_exact(READ_BYTES);
                 read
@@ -150,17 +209,32 @@ impl Framer {
         }
     }
 
-    /// The next picture, if it is complete; the number of bytes that were none, if there are too many.
-    fn take(&mut self) -> Option<Result<Grab, usize>> {
+    /// Pictures a second, where the stream says so.
+    fn rate(&self) -> Option<f64> {
         match self {
-            Framer::Raw { format, width, height, cutter } => {
+            Framer::Y4m { splitter, .. } => splitter.rate(),
+            Framer::Raw { .. } | Framer::Mjpeg { .. } => None,
+        }
+    }
+
+    /// The next picture, if it is complete; what else was there, if it is too much.
+    fn take(&mut self) -> Option<Result<Grab, Foreign>> {
+        match self {
+            Framer::Raw { format, width, height, cutter, .. } => {
                 cutter.take().map(|frame| Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame))))
             }
             Framer::Mjpeg { splitter, .. } => match splitter.next() {
                 Found::Picture(bytes) => Some(Ok(Grab::Encoded(Encoded::jpeg(bytes)))),
                 Found::Broken(why) => Some(Ok(Grab::Damaged(CaptureError::broken_jpeg(why)))),
-                Found::Nothing(bytes) => Some(Err(bytes)),
+                Found::Nothing(bytes) => Some(Err(Foreign::Bytes(bytes))),
                 Found::More => None,
+            },
+            Framer::Y4m { width, height, splitter } => match splitter.take() {
+                Ok(None) => None,
+                Ok(Some(frame)) => {
+                    Some(Ok(Grab::Encoded(Encoded::raw(PixelFormat::Yuv420p, *width, *height, frame))))
+                }
+                Err(y4m::NotY4m(why)) => Some(Err(Foreign::Line(why))),
             },
         }
     }
@@ -169,6 +243,7 @@ impl Framer {
     fn is_inside(&self) -> bool {
         match self {
             Framer::Raw { cutter, .. } => cutter.is_inside(),
+            Framer::Y4m { splitter, .. } => splitter.is_inside(),
             Framer::Mjpeg { splitter, .. } => splitter.is_inside(),
         }
     }

@@ -62,6 +62,8 @@ pub(super) struct Call {
     pub(super) args: Vec<String>,
     /// What it is to find on its standard input.
     pub(super) input: Option<Secret>,
+    /// It writes as fast as it is read, a YUV4MPEG2 stream that says how fast that is to be; else raw frames as they come.
+    pub(super) paced: bool,
 }
 
 /// How ffmpeg is to be called. Checks that a file exists.
@@ -77,9 +79,8 @@ pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, Ca
     let protocols = if list.is_some() { format!("pipe,{protocols}") } else { protocols.to_owned() };
     let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", &protocols];
     args.extend(decoder_options(source.decoder));
-    if !live && settings.pace == Pace::Realtime {
-        args.push("-re");
-    }
+    // Not `-re`: ffmpeg then asks the clock a hundred times a second. Whoever reads sets the pace; a pipe holds next to nothing.
+    let paced = !live && settings.pace == Pace::Realtime;
     if !live && settings.looped {
         args.extend(["-stream_loop", "-1"]);
     }
@@ -97,15 +98,16 @@ pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, Ca
         args.extend(["-i", &target]);
     }
     let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings), settings.width, settings.height);
-    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", "rawvideo", "pipe:1"]);
-    Ok(Call { args: args.into_iter().map(str::to_owned).collect(), input: list })
+    let form = if paced { "yuv4mpegpipe" } else { "rawvideo" };
+    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", form, "pipe:1"]);
+    Ok(Call { args: args.into_iter().map(str::to_owned).collect(), input: list, paced })
 }
 
 /// The options that choose a decoder. What it decodes comes back into plain memory, where the filters are.
 fn decoder_options(decoder: Decoder) -> [&'static str; 2] {
     match decoder {
-        // The same as not saying so.
-        Decoder::Software => ["-hwaccel", "none"],
+        // Threads that share a picture, not such that hold back several.
+        Decoder::Software => ["-thread_type", "slice"],
         Decoder::Vaapi => ["-hwaccel", "vaapi"],
         Decoder::V4l2M2m(Codec::H264) => ["-c:v", "h264_v4l2m2m"],
         Decoder::V4l2M2m(Codec::Hevc) => ["-c:v", "hevc_v4l2m2m"],
@@ -185,18 +187,19 @@ mod tests {
         let line = line("Cargo.toml", Pace::Realtime, true);
         assert!(
             line.contains(
-                "-protocol_whitelist file -hwaccel none -re -stream_loop -1 -i file:Cargo.toml -an"
+                "-protocol_whitelist file -thread_type slice -stream_loop -1 -i file:Cargo.toml -an"
             ),
             "{line}"
         );
         assert!(!line.contains("http"));
+        assert!(line.contains("yuv4mpegpipe"), "its rate is told: {line}");
     }
 
     #[test]
     fn a_stream_is_neither_paced_nor_looped() {
         let line = line("rtsp://h/live", Pace::Fast, true);
         assert!(line.contains("-rtsp_transport tcp -i rtsp://h/live"), "{line}");
-        assert!(!line.contains("-re ") && !line.contains("-stream_loop"), "{line}");
+        assert!(line.contains("rawvideo") && !line.contains("-stream_loop"), "{line}");
         assert!(line.contains("min(source_fps,5)"), "{line}");
     }
 
@@ -226,7 +229,7 @@ mod tests {
             ("http://h/cgi?pwd=geheim&it='s'", None, "http://h/cgi?pwd=geheim&it='\\''s'\\''".to_owned()),
         ] {
             let input = FfmpegInput { login: login.cloned(), ..FfmpegInput::new(url) };
-            let Call { args, input } = call(&input, &settings(url, Pace::Realtime, false)).unwrap();
+            let Call { args, input, .. } = call(&input, &settings(url, Pace::Realtime, false)).unwrap();
             let line = args.join(" ");
             assert!(line.contains("-f concat -safe 0 -i pipe:0 ") && !line.contains("://"), "{line}");
             assert_eq!(input.unwrap().expose(), format!("ffconcat version 1.0\nfile '{entry}'\n"));

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decode::load_picture;
+use super::schedule::Schedule;
 use super::{CaptureError, FrameSource, Grab, Pace, Settings};
 use crate::clock::Clock;
-use crate::domain::Stamp;
 use crate::shutdown::Stop;
 
 const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
@@ -23,9 +23,8 @@ pub(super) struct FolderSource {
     listed: usize,
     good: bool,
     looped: bool,
-    /// The period and the moment of the next picture, in real time only.
-    schedule: Option<(Duration, Stamp)>,
-    clock: Arc<dyn Clock>,
+    /// In real time only.
+    schedule: Option<Schedule>,
 }
 
 impl FolderSource {
@@ -36,7 +35,7 @@ impl FolderSource {
     ) -> Result<Self, CaptureError> {
         let files = list(path)?;
         let schedule =
-            (settings.effective_pace() == Pace::Realtime).then(|| (settings.period(), clock.now()));
+            (settings.effective_pace() == Pace::Realtime).then(|| Schedule::new(clock, settings.period()));
         Ok(Self {
             path: path.to_owned(),
             listed: files.len(),
@@ -44,7 +43,6 @@ impl FolderSource {
             good: false,
             looped: settings.looped,
             schedule,
-            clock,
         })
     }
 
@@ -64,26 +62,15 @@ impl FolderSource {
         self.files = files.into_iter();
         Ok(self.files.next())
     }
-
-    /// Waits for the next picture's moment; false when `deadline` or a stop comes first.
-    fn is_due(&mut self, deadline: Duration, stop: &Stop) -> bool {
-        let Some((period, due)) = self.schedule else { return true };
-        let wait = due.since(self.clock.now());
-        if stop.wait_for(wait.min(deadline)) || wait > deadline {
-            return false;
-        }
-        let now = self.clock.now();
-        // What was missed is not caught up with.
-        let next = due.plus(period);
-        self.schedule = Some((period, if next < now { now } else { next }));
-        true
-    }
 }
 
 impl FrameSource for FolderSource {
     fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError> {
-        if stop.is_requested() || !self.is_due(deadline, stop) {
+        if stop.is_requested() || self.schedule.as_ref().is_some_and(|s| !s.is_due(deadline, stop)) {
             return Ok(Grab::Nothing);
+        }
+        if let Some(schedule) = &mut self.schedule {
+            schedule.advance();
         }
         let Some(file) = self.next_file()? else { return Ok(Grab::End) };
         match load_picture(&file) {

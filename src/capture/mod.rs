@@ -9,14 +9,14 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `camera`, `thin`, `slowdown`, `quality`, `counters` | the loop of a camera thread |
+//! | `camera`, `thin`, `schedule`, `slowdown`, `quality`, `counters` | the loop of a camera thread |
 //! | `source` | the trait, opening, trying out |
 //! | `child`, `process`, `ffmpeg`, `presets` | programs that write pictures |
 //! | `http` | web servers of cameras: Motion JPEG and single pictures |
 //! | `folder`, `inbox` | pictures in a folder, and those that come into one |
 //! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
-//! | `mjpeg`, `raw`, `decode` | bytes to pixels |
+//! | `mjpeg`, `raw`, `y4m`, `decode` | bytes to pixels |
 //! | `redact` | no credentials in what is shown |
 
 mod camera;
@@ -35,11 +35,13 @@ mod process;
 mod quality;
 mod raw;
 mod redact;
+mod schedule;
 mod settings;
 mod slowdown;
 mod source;
 mod thin;
 pub mod v4l2;
+mod y4m;
 
 pub use camera::{Camera, Open};
 pub use counters::Counters;
