@@ -90,7 +90,7 @@ impl Pixels {
     ) {
         match self {
             Pixels::Rgb(bytes) => {
-                bytes[(row * width + columns.start) * 3..(row * width + columns.end) * 3].fill(0)
+                bytes[(row * width + columns.start) * 3..(row * width + columns.end) * 3].fill(0);
             }
             Pixels::Yuv420p(bytes) => {
                 let (y, uv) = bytes.split_at_mut(width * height);
