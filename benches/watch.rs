@@ -19,7 +19,7 @@ pub(crate) fn bench(c: &mut Criterion) {
         });
         let once = frame(1, &pixels, width, height);
         c.bench_function(&format!("luma grid {width}x{height}"), |b| {
-            b.iter(|| LumaGrid::of(black_box(&once)))
+            b.iter(|| LumaGrid::of(black_box(&once)));
         });
         let motion = MotionSettings::default();
         let mut watcher = Watcher::new(Settings::new(vec![Watched::picture()], Some(motion)));
