@@ -153,9 +153,8 @@ def apart(runs):
 
 
 def summary(log):
-    """The last report of the daemon on its cameras and its model."""
-    lines = [line.strip() for line in log.splitlines() if line.startswith(("  camera", "  model", "    "))]
-    return "\n".join("    " + line for line in lines[-12:])
+    """What the daemon counted, as it says when it stops."""
+    return next((line for line in reversed(log.splitlines()) if "stopped: " in line), "nothing")
 
 
 def main():

@@ -31,7 +31,6 @@ enum Framer {
         format: PixelFormat,
         width: u32,
         height: u32,
-        size: usize,
         cutter: Cutter,
     },
     Mjpeg {
@@ -71,11 +70,10 @@ impl ChildSource {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CaptureError> {
         let call = ffmpeg::call(source, settings)?;
-        let framer = match Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)? {
-            Framer::Raw { width, height, size, .. } if call.paced => {
-                Framer::Y4m { width, height, splitter: y4m::Splitter::new(size) }
-            }
-            framer => framer,
+        let framer = if call.paced {
+            Framer::y4m(settings)?
+        } else {
+            Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)?
         };
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
         let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), limits)?;
@@ -183,10 +181,17 @@ impl Framer {
                 Framer::Mjpeg { splitter: Splitter::new(MAX_STREAM_PICTURE_BYTES), read: Vec::new() }
             }
             CommandOutput::Raw(format) => {
-                let size = format.frame_bytes(width, height).ok_or(CaptureError::Size { width, height })?;
-                Framer::Raw { format, width, height, size, cutter: Cutter::new(size) }
+                let cutter = Cutter::new(frame_bytes(format, settings)?);
+                Framer::Raw { format, width, height, cutter }
             }
         })
+    }
+
+    fn y4m(settings: &Settings) -> Result<Self, CaptureError> {
+        let (width, height) = (settings.width, settings.height);
+        check_size(width, height)?;
+        let splitter = y4m::Splitter::new(frame_bytes(PixelFormat::Yuv420p, settings)?);
+        Ok(Framer::Y4m { width, height, splitter })
     }
 
     /// Where to read to, with free capacity.
@@ -220,7 +225,7 @@ impl Framer {
     /// The next picture, if it is complete; what else was there, if it is too much.
     fn take(&mut self) -> Option<Result<Grab, Foreign>> {
         match self {
-            Framer::Raw { format, width, height, cutter, .. } => {
+            Framer::Raw { format, width, height, cutter } => {
                 cutter.take().map(|frame| Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame))))
             }
             Framer::Mjpeg { splitter, .. } => match splitter.next() {
@@ -247,4 +252,10 @@ impl Framer {
             Framer::Mjpeg { splitter, .. } => splitter.is_inside(),
         }
     }
+}
+
+/// Bytes of a frame of the configured size.
+fn frame_bytes(format: PixelFormat, settings: &Settings) -> Result<usize, CaptureError> {
+    let (width, height) = (settings.width, settings.height);
+    format.frame_bytes(width, height).ok_or(CaptureError::Size { width, height })
 }

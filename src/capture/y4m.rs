@@ -52,15 +52,13 @@ impl Splitter {
                     return if line.len() < LONGEST_LINE { Ok(None) } else { Err(unexpected(line)) };
                 };
                 let rest = line.split_off(end + 1);
-                match self.rate {
-                    None => self.rate = Some(rate(line).ok_or_else(|| unexpected(line))?),
-                    Some(_) if line.starts_with(b"FRAME") => {}
-                    Some(_) => return Err(unexpected(line)),
-                }
-                let was_header = line.starts_with(b"YUV4MPEG2");
-                self.line = was_header.then(|| rest.clone());
-                if !was_header {
-                    self.frame = rest;
+                if self.rate.is_none() {
+                    self.rate = Some(rate(line).ok_or_else(|| unexpected(line))?);
+                    self.line = Some(rest);
+                } else if line.starts_with(b"FRAME") {
+                    (self.line, self.frame) = (None, rest);
+                } else {
+                    return Err(unexpected(line));
                 }
             } else if self.frame.len() >= self.size {
                 self.line = Some(self.frame.split_off(self.size));

@@ -42,6 +42,22 @@ fn scaled(sample: u8, zero: i16, shift: u32, factor: i16) -> i16 {
     ((i32::from(centred) * i32::from(factor)) >> 16) as i16
 }
 
+/// What a sample of chroma adds to red, green and blue.
+fn tint(u: u8, v: u8) -> [i16; 3] {
+    let green = scaled(u, 128, GREEN_SHIFT, GU) + scaled(v, 128, GREEN_SHIFT, GV);
+    [scaled(v, 128, RV_SHIFT, RV), green, scaled(u, 128, BU_SHIFT, BU)]
+}
+
+/// A sample of luma, with the half that rounds.
+fn light(y: u8) -> i16 {
+    scaled(y, 16, Y_SHIFT, Y_GAIN) + 16
+}
+
+/// One channel of a pixel, 0 to 255.
+fn channel(light: i16, tint: i16) -> u16 {
+    ((light + tint) >> 5).clamp(0, 255) as u16
+}
+
 /// What chroma adds to red, green and blue, for each pixel of a block.
 struct Chroma {
     red: [i16; BLOCK],
@@ -57,9 +73,7 @@ impl Chroma {
         let pairs = self.red.as_chunks_mut::<2>().0.iter_mut();
         let pairs = pairs.zip(self.green.as_chunks_mut::<2>().0).zip(self.blue.as_chunks_mut::<2>().0);
         for (((red, green), blue), (&u, &v)) in pairs.zip(u.iter().zip(v)) {
-            *red = [scaled(v, 128, RV_SHIFT, RV); 2];
-            *green = [scaled(u, 128, GREEN_SHIFT, GU) + scaled(v, 128, GREEN_SHIFT, GV); 2];
-            *blue = [scaled(u, 128, BU_SHIFT, BU); 2];
+            [*red, *green, *blue] = tint(u, v).map(|tint| [tint; 2]);
         }
     }
 
@@ -67,9 +81,7 @@ impl Chroma {
     fn load_each(&mut self, u: &[u8], v: &[u8]) {
         let channels = self.red.iter_mut().zip(&mut self.green).zip(&mut self.blue);
         for (((red, green), blue), (&u, &v)) in channels.zip(u.iter().zip(v)) {
-            *red = scaled(v, 128, RV_SHIFT, RV);
-            *green = scaled(u, 128, GREEN_SHIFT, GU) + scaled(v, 128, GREEN_SHIFT, GV);
-            *blue = scaled(u, 128, BU_SHIFT, BU);
+            [*red, *green, *blue] = tint(u, v);
         }
     }
 
@@ -79,10 +91,9 @@ impl Chroma {
         let outputs = red_green.iter_mut().zip(&mut blue);
         let chroma = self.red.iter().zip(&self.green).zip(&self.blue);
         for (((rg, b), &y), ((&cr, &cg), &cb)) in outputs.zip(y).zip(chroma) {
-            let luma = scaled(y, 16, Y_SHIFT, Y_GAIN) + 16;
-            let channel = |chroma: i16| ((luma + chroma) >> 5).clamp(0, 255) as u16;
-            *rg = channel(cr) | channel(cg) << 8;
-            *b = channel(cb);
+            let light = light(y);
+            *rg = channel(light, cr) | channel(light, cg) << 8;
+            *b = channel(light, cb);
         }
         pack(&red_green[..y.len()], &blue[..y.len()], rgb);
     }
@@ -90,9 +101,7 @@ impl Chroma {
 
 /// One pixel in RGB.
 pub(super) fn pixel(y: u8, u: u8, v: u8) -> [u8; 3] {
-    let mut rgb = [0; 3];
-    yuv444_to_rgb(&[y], &[u], &[v], &mut rgb);
-    rgb
+    tint(u, v).map(|tint| channel(light(y), tint) as u8)
 }
 
 /// Interleaves `0xGGRR` and `0x00BB` into RGB triples, four pixels in twelve bytes.

@@ -199,7 +199,7 @@ fn print(out: &mut dyn Write, arguments: &Arguments, costs: &Costs, cores: usize
     writeln!(out, "CPU per frame, {} frames of {clip} at {width}x{height}, one region each:", costs.frames)?;
     for (stage, ms) in [
         ("decode and scale (ffmpeg, child process)", costs.decode),
-        ("receive and convert to RGB", costs.receive),
+        ("receive", costs.receive),
         ("watch, with the motion gate", costs.watch),
         ("crop, resize, normalise", costs.preprocess),
         ("inference", costs.inference),
