@@ -3,7 +3,7 @@
 usage: prepare.py crops  SHARED WORK NAME CROPS [FOLD]   WORK/NAME/{train,val,test}: CROPS crops to train on; with a FOLD
                                                        (0 to 4) test are that fold's COCO crops and WORK/NAME-loose has
                                                        loose crops of its photos; without one test is WORK/street/day
-       prepare.py late   SHARED WORK NAME CROPS          the same for the last stage: other crops, two fifths of the street
+       prepare.py late   SHARED WORK NAME CROPS [FOLD]   the same for the last stage: other crops, two fifths of the street
        prepare.py street SHARED WORK ZONES.csv         WORK/street/{day,grey,dark,dark-grey}: the hand-checked crops
 
 The framing is drawn here, once: every crop is a zone that a camera may have. Light, focus, noise and compression are
@@ -268,8 +268,8 @@ def main():
     match sys.argv[1:]:
         case ["crops", shared, work, name, count, *fold]:
             crops(Path(shared), Path(work), name, int(count), int(fold[0]) if fold else None)
-        case ["late", shared, work, name, count]:
-            crops(Path(shared), Path(work), name, int(count), None, late=True)
+        case ["late", shared, work, name, count, *fold]:
+            crops(Path(shared), Path(work), name, int(count), int(fold[0]) if fold else None, late=True)
         case ["street", shared, work, zones]:
             street(Path(shared), Path(work), Path(zones))
         case _:

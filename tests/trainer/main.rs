@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "a test that is left out says why")]
 #![expect(clippy::disallowed_methods, reason = "a deadline of a test is real time")]
 
+mod averaging;
 mod data;
 mod export;
 mod judging;

@@ -7,21 +7,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Stripes, base, command, refused, root, stderr, stdout, train, wait_until};
-
-fn arguments<'a>(
-    regime: &'a str,
-    set: &'a Stripes,
-    base: &'a Path,
-    out: &'a Path,
-    more: &[&'a str],
-) -> Vec<&'a str> {
-    let (base, out) = (base.to_str().unwrap(), out.to_str().unwrap());
-    let mut arguments =
-        vec![regime, set.data(), "--base", base, "--out", out, "--batch", "16", "--threads", "1"];
-    arguments.extend(more);
-    arguments
-}
+use crate::support::{
+    Stripes, base, based as arguments, command, refused, root, stderr, stdout, tensors, train, wait_until,
+};
 
 fn seconds_per_epoch(run: &Path) -> f64 {
     let history: serde_json::Value =
@@ -257,18 +245,4 @@ fn a_base_with_other_labels_is_not_taken_over_in_silence() {
     let output =
         train(&arguments("transfer", &set, &trained, &second, &[&more[..], &["--new-head"]].concat()));
     assert!(output.status.success(), "{}", stderr(&output));
-}
-
-/// The tensors of a safetensors file: a length, a JSON header with offsets, the bytes.
-fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
-    let bytes = fs::read(path).unwrap();
-    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
-    let entries = header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
-    entries
-        .map(|(name, entry)| {
-            let at = |i: usize| 8 + length + entry["data_offsets"][i].as_u64().unwrap() as usize;
-            (name.clone(), bytes[at(0)..at(1)].to_vec())
-        })
-        .collect()
 }

@@ -45,6 +45,16 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
     if let Some(far) = arguments.far {
         run.plan.far = far;
     }
+    let set = data_of(&run)?;
+    report(&run, &set)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pictures that `run` was trained on, in the same parts.
+///
+/// # Errors
+/// When they are no longer the same.
+pub(crate) fn data_of(run: &Run) -> anyhow::Result<Dataset> {
     let set = Dataset::load(&run.reading, &run.design.input())?;
     if set.sha256 != run.data_sha256 || set.classes != run.classes {
         anyhow::bail!(
@@ -55,8 +65,7 @@ pub(crate) fn run(arguments: &Evaluate) -> anyhow::Result<ExitCode> {
             run.data_sha256
         );
     }
-    report(&run, &set)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(set)
 }
 
 /// The temperature that the evaluation of `run` chose; 1 where there was none yet.

@@ -5,6 +5,7 @@
 //! in training. It never talks to a camera, a door or the network.
 
 mod answers;
+mod average;
 mod base;
 mod compare;
 mod data;
@@ -47,6 +48,8 @@ enum Command {
     Transfer(train::Transfer),
     /// Train the classifier and the last stages of a base.
     Finetune(train::Finetune),
+    /// Draw fine-tuned weights back towards what they were fine-tuned from: better elsewhere, a little worse here.
+    Average(average::Average),
     /// Say what the network of a run is worth: figures, JSON, and one HTML page.
     Evaluate(evaluate::Evaluate),
     /// Compare two models, trained or exported, on the same pictures: accuracies, McNemar's test, where they differ.
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Scratch(scratch) => train::scratch(&scratch),
         Command::Transfer(transfer) => train::transfer(&transfer),
         Command::Finetune(finetune) => train::finetune(&finetune),
+        Command::Average(average) => average::run(&average),
         Command::Evaluate(evaluate) => evaluate::run(&evaluate),
         Command::Compare(compare) => compare::run(&compare),
         Command::Export(export) => print(export.run()),

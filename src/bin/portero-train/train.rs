@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use sha2::{Digest, Sha256};
+use anyhow::bail;
 
 use crate::data::{Augmentation, Batches, Dataset, Part, Reading, mix};
 use crate::fit::{BatchNorm, Decay, Ended, Features, Head as FirstHead, Keep, Plan, Regime, Run};
@@ -287,8 +286,7 @@ fn based(training: &Training, base: &Base) -> anyhow::Result<(Dataset, Descripti
     check_labels(path, &description, &set, base.new_head)?;
     let new_layer = base.new_head || description.classes != set.classes.len() as i64;
     description.name_classes(&set.classes);
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let sha256: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let sha256 = weights::sha256(path)?;
     Ok((set, description, sha256, new_layer))
 }
 

@@ -4,20 +4,23 @@
 //! [`Description`]. A file is never half written: the old one stays until the new one is on the disk. What is
 //! trained or exported is decided elsewhere.
 
+mod safetensors;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use portero::infer::{Channels, Input, Resize};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use tch::{Kind, TchError, Tensor, nn};
 
 use crate::nets::{Backbone, Dense, Net, Padding};
+pub(crate) use safetensors::sha256;
+use safetensors::{header, write};
 
 /// ImageNet's mean and deviation per channel, red first, of values in 0..=255.
 pub(crate) const IMAGENET: ([f32; 3], [f32; 3]) = ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]);
@@ -230,17 +233,6 @@ pub(crate) fn describe(path: &Path) -> Result<Option<Description>, WeightsError>
     }
 }
 
-/// The header's JSON: 8 bytes of length, little endian, then the text.
-fn header(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut length = [0; 8];
-    file.read_exact(&mut length)?;
-    let mut header = Vec::new();
-    let length = u64::from_le_bytes(length);
-    let read = file.take(length).read_to_end(&mut header)?;
-    if read as u64 == length { Ok(header) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-}
-
 /// The architecture that these names belong to.
 pub(crate) fn recognise(tensors: &Tensors) -> Option<Backbone> {
     let has = |name: &str| tensors.contains_key(name);
@@ -367,33 +359,4 @@ pub(crate) fn save_tensors(
         let _ = fs::remove_file(&draft);
         WeightsError::Write { path: path.to_owned(), source }
     })
-}
-
-fn write(path: &Path, tensors: &Tensors, description: &str) -> io::Result<()> {
-    let mut entries = Map::new();
-    entries.insert("__metadata__".into(), json!({ "format": "pt", "portero": description }));
-    let mut end = 0;
-    for (name, tensor) in tensors {
-        let begin = end;
-        end += tensor.numel() * size_of::<f32>();
-        let entry = json!({ "dtype": "F32", "shape": tensor.size(), "data_offsets": [begin, end] });
-        entries.insert(name.clone(), entry);
-    }
-    let mut header = serde_json::to_vec(&entries)?;
-    header.resize(header.len().next_multiple_of(8), b' ');
-    let mut file = File::create(path)?;
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
-    for tensor in tensors.values() {
-        file.write_all(&bytes(tensor).map_err(io::Error::other)?)?;
-    }
-    file.sync_all()
-}
-
-/// The values as 32-bit floats, little endian.
-fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
-    let flat = tensor.detach().f_to_kind(Kind::Float)?.f_contiguous()?;
-    let mut values = vec![0_f32; flat.numel()];
-    flat.f_copy_data(&mut values, flat.numel())?;
-    Ok(values.iter().flat_map(|v| v.to_le_bytes()).collect())
 }

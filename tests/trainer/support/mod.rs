@@ -109,3 +109,32 @@ pub(crate) fn scratch<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<
     arguments.extend(more);
     arguments
 }
+
+/// The arguments of a short training that begins with `base`, and more of them.
+pub(crate) fn based<'a>(
+    regime: &'a str,
+    set: &'a Stripes,
+    base: &'a Path,
+    out: &'a Path,
+    more: &[&'a str],
+) -> Vec<&'a str> {
+    let (base, out) = (base.to_str().unwrap(), out.to_str().unwrap());
+    let mut arguments =
+        vec![regime, set.data(), "--base", base, "--out", out, "--batch", "16", "--threads", "1"];
+    arguments.extend(more);
+    arguments
+}
+
+/// The tensors of a safetensors file: a length, a JSON header with offsets, the bytes.
+pub(crate) fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let entries = header.as_object().unwrap().iter().filter(|(name, _)| *name != "__metadata__");
+    entries
+        .map(|(name, entry)| {
+            let at = |i: usize| 8 + length + entry["data_offsets"][i].as_u64().unwrap() as usize;
+            (name.clone(), bytes[at(0)..at(1)].to_vec())
+        })
+        .collect()
+}

@@ -36,7 +36,7 @@ fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), FitErr
 }
 
 /// Saves the weights alone, with torchvision's names where the network has them.
-pub(super) fn save_weights(path: &Path, vars: &nn::VarStore) -> Result<(), FitError> {
+pub(crate) fn save_weights(path: &Path, vars: &nn::VarStore) -> Result<(), FitError> {
     let tensors: Vec<_> =
         vars.variables().into_iter().map(|(name, t)| (name, t.detach().contiguous())).collect();
     write_tensors(path, &tensors)

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 pub(crate) use adam::{Adam, Decay};
 pub(crate) use cache::Features;
-pub(crate) use checkpoint::load_weights;
+pub(crate) use checkpoint::{load_weights, save_weights};
 pub(crate) use files::{write_json, write_whole};
 pub(crate) use fitter::{Ended, Fitter};
 pub(crate) use plan::{Keep, Plan, share};

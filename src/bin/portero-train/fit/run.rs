@@ -41,6 +41,8 @@ pub(crate) enum Regime {
         #[serde(default)]
         head: Head,
     },
+    /// Nothing was fitted: the mean of a fine-tuned run, which counts `share`, and its base, weight by weight.
+    Averaged { run: PathBuf, share: f64, base: PathBuf, sha256: String },
 }
 
 /// What a new last layer of a network that is fine-tuned begins as.
@@ -80,6 +82,11 @@ impl Regime {
             Self::Finetune { base, unfreeze, .. } => {
                 format!("fine-tuned from {}, {unfreeze} of its last stages", base.display())
             }
+            Self::Averaged { run, share, base, .. } => format!(
+                "the mean of the weights of {} (counted {share}) and of {}, from which they were fine-tuned",
+                run.display(),
+                base.display()
+            ),
         }
     }
 }
