@@ -1,5 +1,6 @@
 //! What each stage costs: `cargo bench --bench pipeline`. One file per room.
 
+mod decode;
 mod frame;
 mod infer;
 mod rules;
@@ -8,5 +9,13 @@ mod watch;
 
 use criterion::{criterion_group, criterion_main};
 
-criterion_group!(benches, frame::bench, infer::bench, rules::bench, store::bench, watch::bench);
+criterion_group!(
+    benches,
+    decode::bench,
+    frame::bench,
+    infer::bench,
+    rules::bench,
+    store::bench,
+    watch::bench
+);
 criterion_main!(benches);

@@ -37,7 +37,7 @@ enum Framer {
         splitter: Splitter,
         read: Vec<u8>,
     },
-    /// A file that is played at its own rate.
+    /// What ffmpeg writes.
     Y4m {
         width: u32,
         height: u32,
@@ -56,6 +56,8 @@ pub(super) struct ChildSource {
     process: Process,
     framer: Framer,
     clock: Arc<dyn Clock>,
+    /// We set the pace, not the program.
+    paced: bool,
     /// When the next picture is due, where we set the pace.
     schedule: Option<Schedule>,
     frames: u64,
@@ -70,17 +72,14 @@ impl ChildSource {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CaptureError> {
         let call = ffmpeg::call(source, settings)?;
-        let framer = if call.paced {
-            Framer::y4m(settings)?
-        } else {
-            Framer::new(CommandOutput::Raw(PixelFormat::Yuv420p), settings)?
-        };
+        let framer = Framer::y4m(settings)?;
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
         let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), limits)?;
         Ok(Self {
             process,
             framer,
             clock,
+            paced: call.paced,
             schedule: None,
             frames: 0,
             may_end: !ffmpeg::is_live(&source.input),
@@ -96,19 +95,19 @@ impl ChildSource {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
         let process = Process::start(program, args, None, Limits::default())?;
-        Ok(Self { process, framer, clock, schedule: None, frames: 0, may_end: false })
+        Ok(Self { process, framer, clock, paced: false, schedule: None, frames: 0, may_end: false })
     }
 
     /// A picture was taken: when is the next one due?
     fn schedule_next(&mut self) {
         match (&mut self.schedule, self.framer.rate()) {
             (Some(schedule), _) => schedule.advance(),
-            (None, Some(rate)) => {
+            (None, Some(rate)) if self.paced => {
                 let mut schedule = Schedule::new(self.clock.clone(), Duration::from_secs_f64(1.0 / rate));
                 schedule.advance();
                 self.schedule = Some(schedule);
             }
-            (None, None) => {}
+            (None, _) => {}
         }
     }
 

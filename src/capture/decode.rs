@@ -1,4 +1,4 @@
-//! Compressed and raw pictures to RGB, with limits.
+//! Compressed pictures to RGB and raw ones to RGB or planes, with limits.
 //!
 //! What arrives here comes from outside: every size is checked before memory is asked for, and a damaged picture
 //! is an error, never a panic and never a grey half. EXIF is ignored: a picture is used as its pixels lie.
@@ -100,7 +100,7 @@ fn convert(format: PixelFormat, width: u32, height: u32, bytes: Vec<u8>) -> Resu
     let pixels = match format {
         PixelFormat::Rgb24 => Pixels::Rgb(bytes),
         PixelFormat::Yuv420p => Pixels::Yuv420p(bytes),
-        PixelFormat::Yuyv => Pixels::Rgb(yuv::yuyv_to_rgb(&bytes, w, h).ok_or_else(wrong)?),
+        PixelFormat::Yuyv => Pixels::Yuv420p(yuv::yuyv_to_planes(&bytes, w, h).ok_or_else(wrong)?),
     };
     if pixels.wanted(width, height) != pixels.len() as u128 {
         return Err(wrong());

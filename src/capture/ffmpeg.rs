@@ -62,7 +62,7 @@ pub(super) struct Call {
     pub(super) args: Vec<String>,
     /// What it is to find on its standard input.
     pub(super) input: Option<Secret>,
-    /// It writes as fast as it is read, a YUV4MPEG2 stream that says how fast that is to be; else raw frames as they come.
+    /// It writes as fast as it is read, and the head of its stream says how fast that is to be; else frames as they come.
     pub(super) paced: bool,
 }
 
@@ -98,8 +98,8 @@ pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, Ca
         args.extend(["-i", &target]);
     }
     let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings), settings.width, settings.height);
-    let form = if paced { "yuv4mpegpipe" } else { "rawvideo" };
-    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", form, "pipe:1"]);
+    // YUV4MPEG2 and not raw frames also where its rate is not asked for: ffmpeg copies a raw frame once more.
+    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"]);
     Ok(Call { args: args.into_iter().map(str::to_owned).collect(), input: list, paced })
 }
 
@@ -199,7 +199,7 @@ mod tests {
     fn a_stream_is_neither_paced_nor_looped() {
         let line = line("rtsp://h/live", Pace::Fast, true);
         assert!(line.contains("-rtsp_transport tcp -i rtsp://h/live"), "{line}");
-        assert!(line.contains("rawvideo") && !line.contains("-stream_loop"), "{line}");
+        assert!(!line.contains("-stream_loop"), "{line}");
         assert!(line.contains("min(source_fps,5)"), "{line}");
     }
 

@@ -77,14 +77,6 @@ impl Chroma {
         }
     }
 
-    /// Takes up to `BLOCK` chroma samples, one for each pixel.
-    fn load_each(&mut self, u: &[u8], v: &[u8]) {
-        let channels = self.red.iter_mut().zip(&mut self.green).zip(&mut self.blue);
-        for (((red, green), blue), (&u, &v)) in channels.zip(u.iter().zip(v)) {
-            [*red, *green, *blue] = tint(u, v);
-        }
-    }
-
     /// Joins up to `BLOCK` luma samples with this chroma into RGB triples.
     fn join(&self, y: &[u8], rgb: &mut [u8]) {
         let (mut red_green, mut blue) = ([0u16; BLOCK], [0u16; BLOCK]);
@@ -100,7 +92,8 @@ impl Chroma {
 }
 
 /// One pixel in RGB.
-pub(super) fn pixel(y: u8, u: u8, v: u8) -> [u8; 3] {
+#[must_use]
+pub fn pixel(y: u8, u: u8, v: u8) -> [u8; 3] {
     tint(u, v).map(|tint| channel(light(y), tint) as u8)
 }
 
@@ -141,39 +134,46 @@ pub(super) fn planes_to_rgb(planes: &Planes<'_>) -> Vec<u8> {
     rgb
 }
 
-/// Joins samples of Y, U and V, one of each per pixel, into RGB triples; as many as all four have.
-pub fn yuv444_to_rgb(y: &[u8], u: &[u8], v: &[u8], rgb: &mut [u8]) {
-    let mut chroma = Chroma::ZERO;
-    let samples = y.chunks(BLOCK).zip(u.chunks(BLOCK).zip(v.chunks(BLOCK)));
-    for (rgb, (y, (u, v))) in rgb.chunks_mut(BLOCK * 3).zip(samples) {
-        chroma.load_each(u, v);
-        chroma.join(&y[..y.len().min(rgb.len() / 3)], rgb);
+/// Red, green and blue of samples of Y, U and V, one of each per pixel; as many as all six have.
+pub fn yuv444_to_channels(y: &[u8], u: &[u8], v: &[u8], [red, green, blue]: [&mut [u8]; 3]) {
+    let channels = red.iter_mut().zip(green).zip(blue);
+    for (((red, green), blue), (&y, (&u, &v))) in channels.zip(y.iter().zip(u.iter().zip(v))) {
+        let (light, [r, g, b]) = (light(y), tint(u, v));
+        (*red, *green, *blue) = (channel(light, r) as u8, channel(light, g) as u8, channel(light, b) as u8);
     }
 }
 
-/// Converts a packed frame (Y0 U Y1 V, rows of an even number of pixels) to RGB; an odd width drops the last
-/// luma of each row. `None` unless `yuyv` holds exactly such a frame and both sides are at least 1.
+/// Takes a packed frame (Y0 U Y1 V, rows of an even number of pixels) apart into I420; an odd width drops the last
+/// luma of each row. Two rows share the mean of their chroma. `None` unless `yuyv` holds exactly such a frame and both
+/// sides are at least 1.
 #[must_use]
-pub fn yuyv_to_rgb(yuyv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
-    let stride = width.div_ceil(2).checked_mul(4)?;
+pub fn yuyv_to_planes(yuyv: &[u8], width: usize, height: usize) -> Option<Vec<u8>> {
+    let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+    let stride = half_width.checked_mul(4)?;
     if width == 0 || height == 0 || yuyv.len() != stride.checked_mul(height)? {
         return None;
     }
-    let mut rgb = vec![0; width.checked_mul(height)?.checked_mul(3)?];
-    let mut chroma = Chroma::ZERO;
-    let (mut y, mut u, mut v) = ([0; BLOCK], [0; BLOCK / 2], [0; BLOCK / 2]);
-    for (rgb, row) in rgb.chunks_exact_mut(width * 3).zip(yuyv.chunks_exact(stride)) {
-        for (rgb, block) in rgb.chunks_mut(BLOCK * 3).zip(row.chunks(BLOCK * 2)) {
-            let lumas = y.as_chunks_mut::<2>().0.iter_mut();
-            for (((y, u), v), quad) in lumas.zip(&mut u).zip(&mut v).zip(block.as_chunks::<4>().0) {
-                (*y, *u, *v) = ([quad[0], quad[2]], quad[1], quad[3]);
-            }
-            let pairs = block.len() / 4;
-            chroma.load(&u[..pairs], &v[..pairs]);
-            chroma.join(&y[..rgb.len() / 3], rgb);
+    let (luma, chroma) = (width * height, half_width * half_height);
+    let mut planes = vec![0; luma + 2 * chroma];
+    let (y, uv) = planes.split_at_mut(luma);
+    for (y, row) in y.chunks_exact_mut(width).zip(yuyv.chunks_exact(stride)) {
+        for (y, &[sample, _]) in y.iter_mut().zip(row.as_chunks::<2>().0) {
+            *y = sample;
         }
     }
-    Some(rgb)
+    let (u, v) = uv.split_at_mut(chroma);
+    let halves = u.chunks_exact_mut(half_width).zip(v.chunks_exact_mut(half_width));
+    for ((u, v), rows) in halves.zip(yuyv.chunks(2 * stride)) {
+        let (above, below) = rows.split_at(stride);
+        let below = if below.is_empty() { above } else { below };
+        let pairs = above.as_chunks::<4>().0.iter().zip(below.as_chunks::<4>().0);
+        for ((u, v), (&above, &below)) in u.iter_mut().zip(v).zip(pairs) {
+            let (above, below) = (u32::from_le_bytes(above) >> 8, u32::from_le_bytes(below) >> 8);
+            let sums = (above & 0x00ff_00ff) + (below & 0x00ff_00ff) + 0x0001_0001;
+            (*u, *v) = ((sums >> 1) as u8, (sums >> 17) as u8);
+        }
+    }
+    Some(planes)
 }
 
 #[cfg(test)]
@@ -206,10 +206,12 @@ mod tests {
             for (y, rgb) in (0..=255).zip(rgb.chunks(3)) {
                 assert!(close(rgb, reference(y, u, v)), "{y} {u} {v}: {rgb:?}, not {:?}", reference(y, u, v));
             }
-            let mut each = vec![0; 300 * 3];
-            let y: Vec<u8> = (0..300).map(|i| (i % 256) as u8).collect();
-            yuv444_to_rgb(&y, &[u; 300], &[v; 300], &mut each);
-            assert_eq!((&each[..768], &each[768..]), (&rgb[..], &rgb[..132]));
+            let mut channels = [[0; 256]; 3];
+            let y: Vec<u8> = (0..=255).collect();
+            yuv444_to_channels(&y, &[u; 256], &[v; 256], channels.each_mut().map(|c| &mut c[..]));
+            let [red, green, blue] = &channels;
+            let each = red.iter().zip(green).zip(blue).flat_map(|((r, g), b)| [*r, *g, *b]);
+            assert!(each.eq(rgb.iter().copied()));
         }
     }
 
@@ -232,20 +234,27 @@ mod tests {
                     [y(2 * x, row), u(x, row), y(2 * x + 1, row), v(x, row)]
                 })
                 .collect();
-            let from_packed = yuyv_to_rgb(&packed, width, height).unwrap();
-            for (i, (planar, packed)) in rgb.chunks(3).zip(from_packed.chunks(3)).enumerate() {
+            let from_packed = yuyv_to_planes(&packed, width, height).unwrap();
+            for (i, planar) in rgb.chunks(3).enumerate() {
                 let (x, row) = (i % width, i / width);
-                let at =
-                    |row_of_chroma| reference(y(x, row), u(x / 2, row_of_chroma), v(x / 2, row_of_chroma));
-                assert!(close(planar, at(row / 2)), "{width}x{height}: {x},{row}");
-                assert!(close(packed, at(row)), "{width}x{height}: {x},{row}");
+                let expected = reference(y(x, row), u(x / 2, row / 2), v(x / 2, row / 2));
+                assert!(close(planar, expected), "{width}x{height}: {x},{row}");
             }
+            let of_two = |f: &dyn Fn(usize, usize) -> u8, x, row: usize| {
+                u16::midpoint(f(x, 2 * row).into(), u16::from(f(x, (2 * row + 1).min(height - 1))) + 1) as u8
+            };
+            let unpacked = [
+                plane(width, height, &y),
+                plane(half_w, half_h, &|x, row| of_two(&u, x, row)),
+                plane(half_w, half_h, &|x, row| of_two(&v, x, row)),
+            ];
+            assert_eq!(from_packed, unpacked.concat(), "{width}x{height}");
         }
     }
 
     #[test]
     fn frames_of_the_wrong_length_are_refused() {
-        assert!(yuyv_to_rgb(&[0; 7], 2, 2).is_none());
-        assert!(yuyv_to_rgb(&[], 0, 0).is_none());
+        assert!(yuyv_to_planes(&[0; 7], 2, 2).is_none());
+        assert!(yuyv_to_planes(&[], 0, 0).is_none());
     }
 }

@@ -7,19 +7,25 @@
 //! Resizing and the change of colours are both linear, so it is the same picture but for rounding (a test holds the mean
 //! difference below one step of 255).
 
+mod planes;
+
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use planes::Scaler;
 
 use super::{Cause, Channels, Input, Resize};
-use crate::domain::{Frame, NormRect, PixelRect, Planes, yuv};
+use crate::domain::{Frame, NormRect, PixelRect, yuv};
 
 /// Crops, resizes and normalises; keeps its buffers between calls.
 pub struct Preprocessor {
     input: Input,
     resizer: Resizer,
+    /// What an RGB frame becomes.
     scaled: Image<'static>,
-    /// Y, U and V of a planar frame, as large as `scaled`.
-    samples: [Image<'static>; 3],
+    /// What a planar frame becomes.
+    scaler: Scaler,
+    /// A row of Y, U and V, then the same in the order of the model's channels.
+    row: [Vec<u8>; 6],
 }
 
 impl Preprocessor {
@@ -27,8 +33,8 @@ impl Preprocessor {
     #[must_use]
     pub fn new(input: Input) -> Self {
         let scaled = Image::new(input.width, input.height, PixelType::U8x3);
-        let samples = std::array::from_fn(|_| Image::new(0, 0, PixelType::U8));
-        Self { input, resizer: Resizer::new(), scaled, samples }
+        let row = std::array::from_fn(|_| vec![0; input.width as usize]);
+        Self { input, resizer: Resizer::new(), scaled, scaler: Scaler::default(), row }
     }
 
     /// How many floats the input tensor has: `3 * height * width`.
@@ -50,47 +56,20 @@ impl Preprocessor {
     /// What the resizer refuses; it does not happen for a [`Frame`].
     pub fn fill(&mut self, frame: &Frame, rect: NormRect, planes: &mut [f32]) -> Result<(), Cause> {
         let crop = self.seen(rect.to_pixels(frame.width(), frame.height()));
-        let (width, height) = self.fitted_size(crop);
-        if (self.scaled.width(), self.scaled.height()) != (width, height) {
-            self.scaled = Image::new(width, height, PixelType::U8x3);
+        let size = self.fitted_size(crop);
+        if let Some(samples) = frame.planes() {
+            self.scaler.resize(&mut self.resizer, &samples, crop, size)?;
+            self.join(size, planes);
+            return Ok(());
         }
-        match frame.planes() {
-            Some(planes) => self.resize_planes(&planes, crop)?,
-            None => {
-                let source = ImageRef::new(frame.width(), frame.height(), frame.rgb(), PixelType::U8x3)?;
-                // A cropped view, not the resizer's own crop option: that lets the filter reach beyond the zone's edge.
-                let zone = CroppedImage::new(&source, crop.x, crop.y, crop.width, crop.height)?;
-                self.resizer.resize(&zone, &mut self.scaled, &options())?;
-            }
+        if (self.scaled.width(), self.scaled.height()) != size {
+            self.scaled = Image::new(size.0, size.1, PixelType::U8x3);
         }
+        let source = ImageRef::new(frame.width(), frame.height(), frame.rgb(), PixelType::U8x3)?;
+        // A cropped view, not the resizer's own crop option: that lets the filter reach beyond the zone's edge.
+        let zone = CroppedImage::new(&source, crop.x, crop.y, crop.width, crop.height)?;
+        self.resizer.resize(&zone, &mut self.scaled, &options())?;
         self.normalise(planes);
-        Ok(())
-    }
-
-    /// Resizes luma and chroma each by itself, and joins them.
-    fn resize_planes(&mut self, planes: &Planes<'_>, crop: PixelRect) -> Result<(), Cause> {
-        let size = (self.scaled.width(), self.scaled.height());
-        if (self.samples[0].width(), self.samples[0].height()) != size {
-            self.samples = std::array::from_fn(|_| Image::new(size.0, size.1, PixelType::U8));
-        }
-        let [y, u, v] = &mut self.samples;
-        let luma = ImageRef::new(planes.width as u32, planes.height as u32, planes.y, PixelType::U8)?;
-        let zone = CroppedImage::new(&luma, crop.x, crop.y, crop.width, crop.height)?;
-        self.resizer.resize(&zone, y, &options())?;
-        let (width, height) = planes.chroma_size();
-        // The samples of which some part lies in the crop, and the crop within these, in halves of a sample.
-        let (left, top) = (crop.x / 2, crop.y / 2);
-        let (right, bottom) = ((crop.x + crop.width).div_ceil(2), (crop.y + crop.height).div_ceil(2));
-        let half = |n: u32| f64::from(n) / 2.0;
-        let (x, y) = (half(crop.x) - f64::from(left), half(crop.y) - f64::from(top));
-        let options = options().crop(x, y, half(crop.width), half(crop.height));
-        for (plane, scaled) in [(planes.u, u), (planes.v, v)] {
-            let plane = ImageRef::new(width as u32, height as u32, plane, PixelType::U8)?;
-            let zone = CroppedImage::new(&plane, left, top, right - left, bottom - top)?;
-            self.resizer.resize(&zone, scaled, &options)?;
-        }
-        let [y, u, v] = &self.samples;
-        yuv::yuv444_to_rgb(y.buffer(), u.buffer(), v.buffer(), self.scaled.buffer_mut());
         Ok(())
     }
 
@@ -123,28 +102,95 @@ impl Preprocessor {
 
     /// Interleaved bytes to normalised planes, centred.
     fn normalise(&self, planes: &mut [f32]) {
-        let (width, height) = (self.input.width as usize, self.input.height as usize);
-        let (fit_w, fit_h) = (self.scaled.width() as usize, self.scaled.height() as usize);
-        let (left, top) = ((width - fit_w) / 2, (height - fit_h) / 2);
-        if (fit_w, fit_h) != (width, height) {
-            planes.fill(0.0);
-        }
-        let order = match self.input.channels {
-            Channels::Rgb => [0, 1, 2],
-            Channels::Bgr => [2, 1, 0],
-        };
-        let rows = self.scaled.buffer().chunks_exact(fit_w * 3);
-        for (plane, out) in planes.chunks_exact_mut(width * height).enumerate() {
-            let scale = 1.0 / self.input.std[plane];
-            let offset = -self.input.mean[plane] * scale;
-            let channel = order[plane];
-            for (row, y) in rows.clone().zip(top..) {
-                let out = &mut out[y * width + left..][..fit_w];
-                for (value, pixel) in out.iter_mut().zip(row.chunks_exact(3)) {
-                    *value = f32::from(pixel[channel]) * scale + offset;
+        let place = Place::of(&self.input, (self.scaled.width(), self.scaled.height()), planes);
+        let rows = self.scaled.buffer().chunks_exact(place.width * 3);
+        for (plane, out) in planes.chunks_exact_mut(place.area).enumerate() {
+            let (ramp, channel) = (Ramp::of(&self.input, plane), self.channels()[plane]);
+            for (row, out) in rows.clone().zip(place.rows(out)) {
+                for (value, pixel) in out.iter_mut().zip(row.as_chunks::<3>().0) {
+                    *value = ramp.at(pixel[channel]);
                 }
             }
         }
+    }
+
+    /// Scaled samples of Y, U and V to normalised planes, centred.
+    fn join(&mut self, size: (u32, u32), planes: &mut [f32]) {
+        let place = Place::of(&self.input, size, planes);
+        let channels = self.channels();
+        let ramps = [0, 1, 2].map(|plane| Ramp::of(&self.input, plane));
+        let [y, u, v, red, green, blue] = &mut self.row.each_mut().map(|row| &mut row[..place.width]);
+        let (first, rest) = planes.split_at_mut(place.area);
+        let (second, third) = rest.split_at_mut(place.area);
+        let rows = place.rows(first).zip(place.rows(second)).zip(place.rows(third));
+        for (row, ((first, second), third)) in rows.enumerate() {
+            self.scaler.row(row, place.height, [y, u, v]);
+            yuv::yuv444_to_channels(y, u, v, [red, green, blue]);
+            for ((out, channel), ramp) in [first, second, third].into_iter().zip(channels).zip(&ramps) {
+                let samples = [&*red, &*green, &*blue][channel];
+                for (value, &sample) in out.iter_mut().zip(samples.iter()) {
+                    *value = ramp.at(sample);
+                }
+            }
+        }
+    }
+
+    /// The channel of RGB that each plane holds.
+    fn channels(&self) -> [usize; 3] {
+        match self.input.channels {
+            Channels::Rgb => [0, 1, 2],
+            Channels::Bgr => [2, 1, 0],
+        }
+    }
+}
+
+/// Where in the input a scaled picture lies.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Pixels of the input.
+    area: usize,
+    /// Pixels of a row of the input.
+    stride: usize,
+    left: usize,
+    top: usize,
+    /// Of the picture.
+    width: usize,
+    height: usize,
+}
+
+impl Place {
+    /// In the middle; what it leaves of the planes is filled with the mean.
+    fn of(input: &Input, (width, height): (u32, u32), planes: &mut [f32]) -> Self {
+        if (width, height) != (input.width, input.height) {
+            planes.fill(0.0);
+        }
+        let (stride, area) = (input.width as usize, input.width as usize * input.height as usize);
+        let (left, top) = ((input.width - width) / 2, (input.height - height) / 2);
+        let [left, top, width, height] = [left, top, width, height].map(|n| n as usize);
+        Self { area, stride, left, top, width, height }
+    }
+
+    /// The picture's rows in a plane of the input.
+    fn rows(self, plane: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
+        let rows = plane.chunks_exact_mut(self.stride).skip(self.top).take(self.height);
+        rows.map(move |row| &mut row[self.left..][..self.width])
+    }
+}
+
+/// From a byte to what the network is given.
+struct Ramp {
+    scale: f32,
+    offset: f32,
+}
+
+impl Ramp {
+    fn of(input: &Input, plane: usize) -> Self {
+        let scale = 1.0 / input.std[plane];
+        Self { scale, offset: -input.mean[plane] * scale }
+    }
+
+    fn at(&self, byte: u8) -> f32 {
+        f32::from(byte) * self.scale + self.offset
     }
 }
 

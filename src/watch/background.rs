@@ -156,11 +156,13 @@ impl Background {
     }
 
     fn differences(&self, grid: &LumaGrid, least: f32) -> Vec<bool> {
-        let learnt = self.mean.iter().zip(&self.deviation);
-        let different = |((mean, deviation), &cell): ((&f32, &f32), &u16)| {
-            (f32::from(cell) - mean).abs() >= (deviation * DEVIATIONS).clamp(least, least * RESTLESS)
-        };
-        learnt.zip(grid.cells()).map(different).collect()
+        let most = least * RESTLESS;
+        let mut different = vec![false; grid.cells().len()];
+        let learnt = self.mean.iter().zip(&self.deviation).zip(grid.cells());
+        for (different, ((mean, deviation), &cell)) in different.iter_mut().zip(learnt) {
+            *different = (f32::from(cell) - mean).abs() >= (deviation * DEVIATIONS).clamp(least, most);
+        }
+        different
     }
 
     fn adapt(&mut self, grid: &LumaGrid, changed: &[bool], seconds: f32) {
@@ -183,5 +185,11 @@ impl Background {
 }
 
 fn share(cells: &[bool]) -> f32 {
-    cells.iter().filter(|&&changed| changed).count() as f32 / cells.len().max(1) as f32
+    count(cells) as f32 / cells.len().max(1) as f32
+}
+
+/// How many of the cells are set.
+pub(super) fn count(cells: &[bool]) -> usize {
+    // In bytes, of which many are added at once.
+    cells.chunks(255).map(|some| usize::from(some.iter().map(|&cell| u8::from(cell)).sum::<u8>())).sum()
 }

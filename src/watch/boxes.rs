@@ -1,6 +1,6 @@
 //! From cells that differ to things that move: specks are dropped, gaps closed, what hangs together is one box.
 
-use super::background::Foreground;
+use super::background::{Foreground, count};
 use crate::domain::NormRect;
 
 /// Boxes told at most, largest first; a scene with more is one that moves everywhere.
@@ -12,7 +12,7 @@ const MOST: usize = 32;
 /// Cells that differ by far are joined first, so that two people side by side are not one thing because of the
 /// faint cells between them; what is left over, such as somebody in the dark, is joined after that.
 pub(super) fn find(found: &mut Foreground, min_size: f32) -> Vec<NormRect> {
-    if !found.cells.contains(&true) {
+    if count(&found.cells) == 0 {
         return Vec::new();
     }
     let columns = found.columns;
@@ -65,9 +65,12 @@ struct Things {
 
 impl Things {
     fn of(cells: &[bool], columns: usize, least: usize) -> Self {
+        let (mut found, mut specks, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        if count(cells) == 0 {
+            return Self { found, specks };
+        }
         let rows = cells.len() / columns;
         let mut open = closed(cells, columns);
-        let (mut found, mut specks, mut members) = (Vec::new(), Vec::new(), Vec::new());
         for start in 0..open.len() {
             if !open[start] {
                 continue;

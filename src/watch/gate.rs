@@ -1,6 +1,6 @@
 //! The motion gate: which regions are worth a look in this frame, and what moves in them.
 
-use super::background::{Background, Comparison, Foreground};
+use super::background::{Background, Comparison, Foreground, count};
 use super::grid::{LumaGrid, span};
 use super::raster::{Run, touched};
 use super::{Crops, MotionSettings, Watched, boxes};
@@ -127,7 +127,7 @@ fn share(found: &Foreground, runs: &[Run]) -> f32 {
     let cells = |run: &Run| &found.cells[run.row * found.columns..][run.columns.clone()];
     let (differing, all) = runs.iter().fold((0, 0), |(differing, all), run| {
         let cells = cells(run);
-        (differing + cells.iter().filter(|&&cell| cell).count(), all + cells.len())
+        (differing + count(cells), all + cells.len())
     });
     differing as f32 / all.max(1) as f32
 }

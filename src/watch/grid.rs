@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::Frame;
+use crate::domain::{Frame, yuv};
 
 /// The small picture is at most about this many cells wide.
 const WIDEST: u32 = 240;
@@ -55,9 +55,9 @@ impl LumaGrid {
                 for (band, cells) in planes.y.chunks_exact(planes.width * cell).zip(bands) {
                     let rows = two_rows(band, planes.width, cell);
                     match cell {
-                        4 => lumas::<4>(rows, cells),
-                        8 => lumas::<8>(rows, cells),
-                        _ => lumas::<16>(rows, cells),
+                        4 => lumas::<1>(rows, cells),
+                        8 => lumas::<2>(rows, cells),
+                        _ => lumas::<4>(rows, cells),
                     }
                 }
             }
@@ -116,15 +116,26 @@ fn two_rows(band: &[u8], stride: usize, cell: usize) -> (&[u8], &[u8]) {
     (&band[..stride], &band[stride * (cell / 2)..][..stride])
 }
 
-/// Cells of `SIDE` pixels from two rows of limited-range luma.
-fn lumas<const SIDE: usize>((above, below): (&[u8], &[u8]), cells: &mut [u16]) {
-    let samples = 2 * SIDE as i32;
-    let pairs = above.as_chunks::<SIDE>().0.iter().zip(below.as_chunks::<SIDE>().0);
-    for (cell, (above, below)) in cells.iter_mut().zip(pairs) {
-        let sum: i32 = above.iter().chain(below).map(|&y| i32::from(y)).sum();
-        // 16 is black, 235 white; 1/16 of a step is the unit.
-        *cell = ((sum - 16 * samples) * (16 * 255) / (219 * samples)).clamp(0, 4080) as u16;
+/// Cells of `WORDS` times 4 pixels from two rows of limited-range luma.
+fn lumas<const WORDS: usize>((above, below): (&[u8], &[u8]), cells: &mut [u16]) {
+    let words = |row| <[u8]>::as_chunks::<4>(row).0.as_chunks::<WORDS>().0.iter();
+    for (cell, (above, below)) in cells.iter_mut().zip(words(above).zip(words(below))) {
+        let pairs: u32 = above.iter().chain(below).map(|&four| pairs(four)).sum();
+        *cell = (pairs + (pairs >> 16)) as u16;
     }
+    // 16 is black, 235 white; 1/16 of a step is the unit. The sums are of at most 32 samples, 13 bits.
+    let samples = 8 * WORDS as u16;
+    let step = ((16 * 255) << 13) / (219 * u32::from(samples));
+    for cell in cells {
+        let above = cell.saturating_sub(16 * samples) * 8;
+        *cell = (((u32::from(above) * step) >> 16) as u16).min(4080);
+    }
+}
+
+/// The bytes of a word added up in twos, in its halves.
+fn pairs(four: [u8; 4]) -> u32 {
+    let word = u32::from_le_bytes(four);
+    (word & 0x00ff_00ff) + ((word >> 8) & 0x00ff_00ff)
 }
 
 /// Cells of 4 pixels from two rows added up: in 1/16 of a step, 8 samples each.
@@ -179,11 +190,26 @@ pub(super) fn colours(frame: &Frame) -> Colours {
 /// How colourful a picture is: the mean difference between the largest and the smallest channel, 0..=255. A
 /// camera that has switched to infrared light gives about 0.
 fn colourfulness(frame: &Frame) -> f32 {
-    let sparse = |side: u32| (0..side).step_by(SPARSE);
-    let pixels = sparse(frame.height()).flat_map(|y| sparse(frame.width()).map(move |x| frame.pixel(x, y)));
-    let (sum, count) = pixels.fold((0u32, 0u32), |(sum, count), [r, g, b]| {
-        (sum + u32::from(r.max(g).max(b) - r.min(g).min(b)), count + 1)
-    });
+    let spread = |[r, g, b]: [u8; 3]| u32::from(r.max(g).max(b) - r.min(g).min(b));
+    let width = frame.width() as usize;
+    let (mut sum, mut count) = (0, 0u32);
+    for y in (0..frame.height() as usize).step_by(SPARSE) {
+        count += width.div_ceil(SPARSE) as u32;
+        match frame.planes() {
+            Some(planes) => {
+                let (halves, row) = (planes.chroma_size().0, &planes.y[y * width..][..width]);
+                let chroma = y / 2 * halves..(y / 2 + 1) * halves;
+                let (u, v) = (&planes.u[chroma.clone()], &planes.v[chroma]);
+                let chroma = u.iter().step_by(SPARSE / 2).zip(v.iter().step_by(SPARSE / 2));
+                let pixels = row.iter().step_by(SPARSE).zip(chroma);
+                sum += pixels.map(|(&y, (&u, &v))| spread(yuv::pixel(y, u, v))).sum::<u32>();
+            }
+            None => {
+                let row = &frame.rgb().as_chunks::<3>().0[y * width..][..width];
+                sum += row.iter().step_by(SPARSE).map(|&pixel| spread(pixel)).sum::<u32>();
+            }
+        }
+    }
     sum as f32 / count.max(1) as f32
 }
 

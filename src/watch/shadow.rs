@@ -8,6 +8,7 @@
 //! different: in doubt it is somebody.
 
 use super::LumaGrid;
+use super::background::count;
 
 /// How much of the light a shadow leaves.
 const LEFT: std::ops::Range<f32> = 0.35..0.97;
@@ -40,15 +41,22 @@ impl Ground<'_> {
             return;
         }
         let darker = |i: usize| LEFT.contains(&(f32::from(grid.cells()[i]) / self.mean[i].max(1.0)));
-        let inner =
-            || (REACH..rows - REACH).flat_map(|y| (REACH..columns - REACH).map(move |x| y * columns + x));
+        let mut inner = Vec::new();
+        for (y, row) in different.chunks_exact(columns).enumerate().take(rows - REACH).skip(REACH) {
+            if count(row) > 0 {
+                inner.extend((REACH..columns - REACH).filter(|&x| row[x]).map(|x| y * columns + x));
+            }
+        }
         // Cells on the edge are half shadow, half ground, and would spoil the fit of their neighbours.
         let mut core = vec![false; different.len()];
-        for i in inner() {
-            core[i] = different[i] && [i - columns, i - 1, i + 1, i + columns].iter().all(|&j| different[j]);
+        for &i in &inner {
+            core[i] = [i - columns, i - 1, i + 1, i + columns].iter().all(|&j| different[j]);
         }
-        let found: Vec<usize> =
-            inner().filter(|&i| core[i] && darker(i) && self.shows_through(grid, &core, i)).collect();
+        let found: Vec<usize> = inner
+            .iter()
+            .copied()
+            .filter(|&i| core[i] && darker(i) && self.shows_through(grid, &core, i))
+            .collect();
         if found.is_empty() {
             return;
         }
@@ -69,9 +77,9 @@ impl Ground<'_> {
             let (shaded, other) = around.iter().fold((0, 0), |(shaded, other), &j| {
                 (shaded + u32::from(shadow[j]), other + u32::from(different[j] && !shadow[j]))
             });
-            different[i] && !shadow[i] && darker(i) && shaded >= 2 && shaded >= other
+            !shadow[i] && darker(i) && shaded >= 2 && shaded >= other
         };
-        let rim: Vec<usize> = inner().filter(rim).collect();
+        let rim: Vec<usize> = inner.iter().copied().filter(rim).collect();
         found.iter().chain(&rim).for_each(|&i| different[i] = false);
     }
 
