@@ -41,6 +41,7 @@ fn event(number: u64) -> NewEvent {
         model_sha256: Arc::from("ab".repeat(32)),
         config_sha256: Arc::from("cd".repeat(32)),
         picture: Picture::None,
+        clip: None,
     }
 }
 

@@ -14,24 +14,27 @@
 //! | room | job |
 //! |---|---|
 //! | [`domain`] | the nouns; no I/O |
-//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`] | time, the request to stop, pauses between tries, errors in words, the newest look of each camera |
+//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`] | time, the request to stop, pauses between tries, errors in words, the newest look of each camera, what may be written in a day |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
 //! | [`infer`] | looks to predictions, through tract |
 //! | [`rules`] | predictions to decisions; pure |
 //! | [`store`] | the SQLite file: events, outbox, retention |
+//! | [`evidence`] | snapshots with boxes, clips with what went before |
 //! | [`doors`] | what a grant does |
 //! | [`notify`] | MQTT and Home Assistant |
 //! | [`config`] | the TOML file to checked settings |
 //! | [`daemon`] | the topology: the only place with threads |
 
 pub mod backoff;
+pub mod budget;
 pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod domain;
 pub mod doors;
+pub mod evidence;
 pub mod infer;
 pub mod notify;
 pub mod rules;

@@ -8,6 +8,7 @@ static ALLOCATOR: support::allocations::Counting = support::allocations::Countin
 mod broker;
 mod capture;
 mod cli;
+mod clips;
 mod doors;
 mod house;
 mod install;

@@ -12,6 +12,7 @@ use portero::clock::{self, Clock, SystemClock};
 use portero::config::{self, Config};
 use portero::daemon;
 use portero::domain::NormRect;
+use portero::evidence::{Form, free_bytes};
 use portero::infer::Model;
 use portero::notify;
 use portero::store::Reader;
@@ -80,6 +81,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             model(&mut report, &loaded.config);
             broker(&mut report, &loaded.config);
             database(&mut report, &loaded.config);
+            room(&mut report, &loaded.config);
         }
         Err(problems) => {
             let found = format!("{}; see `portero check`", problems.summary());
@@ -149,12 +151,37 @@ fn tools(report: &mut Report) {
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             report.add("ffmpeg", Grade::Good, text.lines().next().unwrap_or("answers").to_owned());
+            clips(report);
         }
         Err(error) => {
             let found = format!("{error}: needed for network cameras and files: apt-get install ffmpeg");
             report.add("ffmpeg", Grade::Note, found);
         }
     }
+}
+
+/// What clips are made of.
+fn clips(report: &mut Report) {
+    match Form::find() {
+        Ok(form) => {
+            let grade = if form == Form::Mjpeg { Grade::Note } else { Grade::Good };
+            report.add("clips", grade, form.describe());
+        }
+        Err(error) => report.add("clips", Grade::Note, format!("{:#}", anyhow::Error::new(error))),
+    }
+}
+
+/// Whether the disk has the room that clips leave free.
+fn room(report: &mut Report, config: &Config) {
+    if config.wishes.values().all(|wish| wish.clip.is_none()) {
+        return;
+    }
+    let clips = &config.clips;
+    let there = clips.folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let (Some(free), keep) = (free_bytes(there), clips.keep_free >> 20) else { return };
+    let grade = if free >= clips.keep_free { Grade::Good } else { Grade::Bad };
+    let shown = clips.folder.display();
+    report.add("clips", grade, format!("{shown}: {} MiB are free, {keep} MiB stay free", free >> 20));
 }
 
 fn devices(report: &mut Report) {

@@ -13,7 +13,7 @@ use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use portero::config;
-use portero::domain::{Answer, CameraId, Label, Observation, Outcome, RuleId};
+use portero::domain::{Answer, CameraId, ClipState, Label, Observation, Outcome, RuleId};
 use portero::store::{Delivery, Filter, Order, Reader, Stored, VERDICTS};
 
 use super::{ConfigFile, Misconfigured};
@@ -36,16 +36,24 @@ struct Place {
     db: Option<PathBuf>,
 }
 
+/// The record, and the folder of its clips.
+struct Record {
+    reader: Reader,
+    clips: PathBuf,
+}
+
 impl Place {
-    fn open(&self) -> anyhow::Result<Reader> {
+    /// A database that is named has its clips beside it, as the configuration has them unless it says otherwise.
+    fn open(&self) -> anyhow::Result<Record> {
         if let Some(path) = &self.db {
-            return Ok(Reader::open(path)?);
+            return Ok(Record { reader: Reader::open(path)?, clips: path.with_file_name("clips") });
         }
         let loaded = config::load(&self.file.config).map_err(|problems| {
             let report = problems.render(false);
             Misconfigured(format!("{report}\n`--db FILE` reads a database without the configuration"))
         })?;
-        Ok(Reader::open(&loaded.config.store.path)?)
+        let reader = Reader::open(&loaded.config.store.path)?;
+        Ok(Record { reader, clips: loaded.config.clips.folder })
     }
 }
 
@@ -74,6 +82,9 @@ enum What {
         /// Write its picture, a JPEG, to this file.
         #[arg(long, value_name = "FILE")]
         snapshot: Option<PathBuf>,
+        /// Write its clip to this file; `show` without it says where it lies.
+        #[arg(long, value_name = "FILE")]
+        clip: Option<PathBuf>,
         /// As a JSON object.
         #[arg(long)]
         json: bool,
@@ -145,13 +156,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match &arguments.what {
         What::List { place, which, limit, json } => {
-            list(&place.open()?, &which.filter(), *limit, *json, &mut out)?;
+            list(&place.open()?.reader, &which.filter(), *limit, *json, &mut out)?;
         }
-        What::Show { place, id, snapshot, json } => {
-            show(&place.open()?, id, snapshot.as_deref(), *json, &mut out)?;
+        What::Show { place, id, snapshot, clip, json } => {
+            let files = Files { snapshot: snapshot.as_deref(), clip: clip.as_deref() };
+            show(&place.open()?, id, &files, *json, &mut out)?;
         }
         What::Export { place, which, format, limit } => {
-            export(&place.open()?, &which.filter(), limit.unwrap_or(usize::MAX), *format, &mut out)?;
+            export(&place.open()?.reader, &which.filter(), limit.unwrap_or(usize::MAX), *format, &mut out)?;
         }
     }
     out.flush()?;
@@ -183,11 +195,11 @@ fn list(
     Ok(())
 }
 
-const HEAD: [&str; 7] = ["TIME", "VERDICT", "CAMERA/ZONE", "SEEN", "RULE", "OUTCOME", "ID"];
+const HEAD: [&str; 8] = ["TIME", "VERDICT", "CAMERA/ZONE", "SEEN", "RULE", "OUTCOME", "CLIP", "ID"];
 
 /// Columns as wide as their widest cell.
 fn table(events: &[Stored], zone: &TimeZone, out: &mut dyn Write) -> io::Result<()> {
-    let rows: Vec<[String; 7]> = events.iter().map(|stored| cells(stored, zone)).collect();
+    let rows: Vec<[String; 8]> = events.iter().map(|stored| cells(stored, zone)).collect();
     let mut widths = HEAD.map(|title| title.chars().count());
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -201,7 +213,7 @@ fn table(events: &[Stored], zone: &TimeZone, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-fn cells(stored: &Stored, zone: &TimeZone) -> [String; 7] {
+fn cells(stored: &Stored, zone: &TimeZone) -> [String; 8] {
     let decision = &stored.event.decision;
     let id = stored.event.id.to_string();
     [
@@ -211,6 +223,7 @@ fn cells(stored: &Stored, zone: &TimeZone) -> [String; 7] {
         format!("{} {:.2}", decision.observation.answer, decision.observation.mean.get()),
         decision.rule.as_ref().map_or("-", RuleId::as_str).to_owned(),
         told(stored),
+        stored.clip.as_ref().map_or("-", ClipState::kind).to_owned(),
         // The end of an id tells neighbours apart, its beginning is the time.
         id[id.len() - 8..].to_owned(),
     ]
@@ -239,15 +252,29 @@ fn with_detail(outcome: &Outcome) -> String {
     }
 }
 
+/// What is to be written beside what is shown.
+struct Files<'a> {
+    snapshot: Option<&'a Path>,
+    clip: Option<&'a Path>,
+}
+
 fn show(
-    reader: &Reader,
+    Record { reader, clips }: &Record,
     id: &str,
-    snapshot: Option<&Path>,
+    files: &Files<'_>,
     json: bool,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
     let stored = reader.find(id)?;
-    if let Some(file) = snapshot {
+    if let Some(file) = files.clip {
+        let Some(clip) = stored.clip.as_ref().and_then(ClipState::file) else {
+            bail!("event {} has no clip: {}", stored.event.id, clip_in_words(&stored, clips));
+        };
+        let from = clips.join(&clip.name);
+        fs::copy(&from, file)
+            .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
+    }
+    if let Some(file) = files.snapshot {
         let Some(jpeg) = reader.snapshot(stored.event.id)? else {
             bail!("event {} has no picture", stored.event.id);
         };
@@ -256,14 +283,28 @@ fn show(
     if json {
         writeln!(out, "{}", Line::of(&stored).json())?;
     } else {
-        for (name, text) in details(&stored, &TimeZone::system()) {
+        for (name, text) in details(&stored, clips, &TimeZone::system()) {
             writeln!(out, "{name:10}{text}")?;
         }
     }
     Ok(())
 }
 
-fn details(stored: &Stored, zone: &TimeZone) -> Vec<(&'static str, String)> {
+/// Where the clip lies, or what became of it.
+fn clip_in_words(stored: &Stored, folder: &Path) -> String {
+    let Some(clip) = &stored.clip else { return "none was asked for".to_owned() };
+    match (clip.file(), clip.detail()) {
+        (Some(file), _) => {
+            let seconds = (file.until_wall_us - file.from_wall_us) as f64 / 1e6;
+            let mebibytes = file.bytes as f64 / f64::from(1 << 20);
+            format!("{}, {seconds:.1} s, {mebibytes:.2} MiB", folder.join(&file.name).display())
+        }
+        (None, Some(why)) => format!("{}: {why}", clip.kind()),
+        (None, None) => clip.kind().to_owned(),
+    }
+}
+
+fn details(stored: &Stored, clips: &Path, zone: &TimeZone) -> Vec<(&'static str, String)> {
     let event = &stored.event;
     let decision = &event.decision;
     let seen = &decision.observation;
@@ -276,7 +317,7 @@ fn details(stored: &Stored, zone: &TimeZone) -> Vec<(&'static str, String)> {
     };
     let picture = match stored.snapshot_bytes {
         Some(bytes) => format!("{bytes} bytes, JPEG; --snapshot FILE writes it"),
-        None => "none".to_owned(),
+        None => stored.picture_refused.as_ref().map_or("none".to_owned(), |why| format!("refused: {why}")),
     };
     vec![
         ("event", event.id.to_string()),
@@ -294,6 +335,7 @@ fn details(stored: &Stored, zone: &TimeZone) -> Vec<(&'static str, String)> {
         ("outcome", with_detail(&event.outcome)),
         ("delivery", delivery),
         ("picture", picture),
+        ("clip", clip_in_words(stored, clips)),
     ]
 }
 

@@ -24,7 +24,10 @@ sections! {
     MQTT "[mqtt]" [
         "url", "user", "password_file", "ca_file", "prefix", "discovery_prefix", "client_id",
     ]
-    STORE "[store]" ["path", "max_size", "outbox_percent", "retention"]
+    STORE "[store]" [
+        "path", "max_size", "outbox_percent", "retention", "clips", "clips_max", "clips_age", "clips_memory", "keep_free",
+        "write_budget_per_day",
+    ]
     RETENTION "[store.retention]" ["authorize", "deny", "alert", "log"]
     KEEP "{ age, size }" ["age", "size"]
     PRESENCE "[presence]" ["gap"]
@@ -43,8 +46,9 @@ sections! {
     SCHEDULE "[schedule.NAME]" ["days", "from", "to"]
     RULE "[[rule]]" [
         "id", "camera", "cameras", "tamper", "zone", "label", "labels", "min_score", "margin", "agree", "within", "for",
-        "during", "every", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "log",
+        "during", "every", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "boxes", "clip", "log",
     ]
+    CLIP "clip = { … }" ["before", "after"]
     DOOR "[[door]]" [
         "id", "kind", "mode", "max_age", "min_interval", "topic", "expires_after", "argv", "time_limit",
     ]

@@ -15,6 +15,7 @@ mod raw;
 mod reader;
 mod units;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,8 @@ use toml::de::DeTable;
 
 pub use problem::{Grade, Problem, Problems};
 
-use crate::{capture, doors, infer, notify, rules, store, watch};
+use crate::domain::{CameraId, RuleId};
+use crate::{capture, doors, evidence, infer, notify, rules, store, watch};
 use check::ModelLabels;
 use file::{ConfigText, Place};
 use reader::Report;
@@ -46,10 +48,32 @@ pub struct Config {
     pub doors: Vec<doors::Settings>,
     /// The database.
     pub store: store::Settings,
+    /// The clips.
+    pub clips: evidence::Settings,
+    /// Bytes that may be written in a day; `None` is any number.
+    pub write_budget: Option<u64>,
+    /// What each rule wants to be kept beside its events.
+    pub wishes: BTreeMap<RuleId, evidence::Wish>,
     /// The broker, if there is one.
     pub notify: Option<notify::Settings>,
     /// SHA-256 of the file's bytes, hexadecimal.
     pub sha256: Arc<str>,
+}
+
+impl Config {
+    /// Of each camera whose events are to have clips: how much of the time before an event is kept.
+    #[must_use]
+    pub fn kept_before(&self) -> BTreeMap<CameraId, Duration> {
+        let mut kept = BTreeMap::new();
+        for rule in &self.rules.rules {
+            let Some(clip) = self.wishes.get(&rule.id).and_then(|wish| wish.clip) else { continue };
+            for camera in &rule.cameras {
+                let before = kept.entry(camera.clone()).or_insert(clip.before);
+                *before = clip.before.max(*before);
+            }
+        }
+        kept
+    }
 }
 
 /// One camera: how it is read and what is looked at.

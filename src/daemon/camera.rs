@@ -1,7 +1,7 @@
 //! The body of a camera thread: frames through the watch room into the slots.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::load::Load;
 use crate::capture::{Camera, Pace};
 use crate::clock::Clock;
 use crate::domain::{CameraId, CameraState, Frame, Tamper};
+use crate::evidence::Feed;
 use crate::shutdown::Stop;
 use crate::slots::Slots;
 use crate::watch::{self, Mask, Watcher};
@@ -32,6 +33,8 @@ pub(super) struct Desk {
     /// Frames in which the motion gate saw nothing.
     pub(super) gated: AtomicU64,
     state: AtomicU8,
+    /// Whether its frames are kept for clips.
+    kept: AtomicBool,
 }
 
 const STATES: [CameraState; 6] = [
@@ -53,6 +56,7 @@ impl Desk {
             edition: AtomicU64::new(0),
             gated: AtomicU64::new(0),
             state: AtomicU8::new(0),
+            kept: AtomicBool::new(false),
         }
     }
 
@@ -64,6 +68,11 @@ impl Desk {
     fn set_state(&self, state: CameraState) {
         let index = STATES.iter().position(|s| *s == state).unwrap_or(0);
         self.state.store(index as u8, Ordering::Relaxed);
+    }
+
+    /// Whether its frames are kept for clips from now on.
+    pub(super) fn keep_for_clips(&self, kept: bool) {
+        self.kept.store(kept, Ordering::Relaxed);
     }
 
     /// New regions and motion settings, taken up with the next frame.
@@ -80,12 +89,18 @@ impl Desk {
     }
 }
 
+/// Where a camera's thread hands things over.
+pub(super) struct Ways {
+    pub(super) rules: Sender<ToRules>,
+    pub(super) feed: Feed,
+}
+
 /// Runs until `stop`, or until a file or folder has come to its end.
 pub(super) fn run(
     camera: Camera,
     desk: &Arc<Desk>,
     slots: &Slots,
-    rules: &Sender<ToRules>,
+    Ways { rules, feed }: &Ways,
     clock: &dyn Clock,
     stop: &Stop,
 ) {
@@ -106,6 +121,12 @@ pub(super) fn run(
         // Before anything else: nobody sees what is masked.
         mask.black_out(&mut frame);
         let frame = Arc::new(frame);
+        if desk.kept.load(Ordering::Relaxed) {
+            match desk.pace {
+                Pace::Realtime => feed.offer(Arc::clone(&frame)),
+                Pace::Fast => feed.hand(Arc::clone(&frame), stop),
+            }
+        }
         let look = watcher.look(Arc::clone(&frame));
         if watcher.tamper() != tampered {
             tampered = watcher.tamper();
@@ -127,6 +148,7 @@ pub(super) fn run(
         }
     };
     camera.run(stop, &mut sink, &mut |state, why| health.borrow_mut().became(state, why));
+    feed.ended(&desk.camera);
 }
 
 /// A camera's state, made of what its source says and of the strain on the workers.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::DaemonError;
 use crate::capture::Spawn;
 use crate::clock::Clock;
 use crate::domain::Stamp;
@@ -79,6 +80,16 @@ impl Crew {
 #[must_use]
 pub fn spawner() -> Spawn {
     Arc::new(|name, work| Builder::new().name(name.to_owned()).spawn(work))
+}
+
+/// Starts a thread of a crew.
+pub(super) fn spawn(
+    crew: &mut Crew,
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), DaemonError> {
+    crew.spawn(name, work)
+        .map_err(|source| DaemonError::System { what: format!("the thread {name}"), source })
 }
 
 /// The deadline `grace` from now.

@@ -14,7 +14,10 @@ use log::{info, warn};
 use super::blips::{Blips, Change};
 use super::snapshot;
 use crate::clock::Clock;
-use crate::domain::{Answer, CameraId, CameraState, Decision, Frame, Prediction, Stamp, Tamper, Verdict};
+use crate::domain::{
+    Answer, CameraId, CameraState, Decision, Frame, NormRect, Prediction, RuleId, Stamp, Tamper, Verdict,
+};
+use crate::evidence::Wish;
 use crate::infer::Seen;
 use crate::notify::States;
 use crate::rules::{Engine, Input, RuleSet};
@@ -24,6 +27,9 @@ use crate::store::{Job, NewEvent, Picture};
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_millis(250);
 
+/// What each rule wants to be kept beside its events.
+pub(super) type Wishes = BTreeMap<RuleId, Wish>;
+
 /// What reaches the rules thread.
 pub(super) enum ToRules {
     /// Predictions of one look.
@@ -32,8 +38,8 @@ pub(super) enum ToRules {
     Health(CameraId, CameraState, String),
     /// What was done to a camera, with the frame that made it certain; `None` when all is well again.
     Tamper(Option<Tamper>, Arc<Frame>),
-    /// New rules, with the hash of the configuration they come from.
-    Swap(Arc<RuleSet>, Arc<str>),
+    /// New rules, with what each wants to be kept, and the hash of the configuration they come from.
+    Swap(Arc<RuleSet>, Arc<Wishes>, Arc<str>),
     /// Whether the wall clock is synchronised.
     ClockSync(bool),
 }
@@ -61,6 +67,7 @@ pub(super) struct Judge {
     pub(super) config_sha256: Arc<str>,
     pub(super) persons: BTreeMap<CameraId, Persons>,
     pub(super) blips: Blips,
+    pub(super) wishes: Arc<Wishes>,
 }
 
 /// Whether a camera sees somebody: on when two of the last three looks agree, off after the presence gap.
@@ -89,8 +96,9 @@ impl Judge {
                 Ok(ToRules::Seen(seen)) => self.see(&seen),
                 Ok(ToRules::Health(camera, state, why)) => self.health_changed(camera, state, &why),
                 Ok(ToRules::Tamper(tamper, frame)) => self.tampered(tamper, &frame),
-                Ok(ToRules::Swap(rules, sha256)) => {
+                Ok(ToRules::Swap(rules, wishes, sha256)) => {
                     self.config_sha256 = sha256;
+                    self.wishes = wishes;
                     self.step(&Input::ConfigSwap(rules), None);
                 }
                 Ok(ToRules::ClockSync(synchronised)) => self.step(&Input::ClockSync(synchronised), None),
@@ -102,9 +110,9 @@ impl Judge {
     }
 
     fn see(&mut self, seen: &Seen) {
-        for prediction in &seen.predictions {
+        for (prediction, rect) in seen.predictions.iter().zip(&seen.rects) {
             self.health.predictions.fetch_add(1, Ordering::Relaxed);
-            self.step(&Input::Prediction(prediction.clone()), Some(&seen.frame));
+            self.step(&Input::Prediction(prediction.clone()), Some((&seen.frame, Some(*rect))));
         }
         self.note_persons(&seen.predictions, seen.frame.camera(), seen.frame.at().stamp);
     }
@@ -121,7 +129,7 @@ impl Judge {
         if let Some(states) = &self.states {
             states.set_tamper(&camera, tamper);
         }
-        self.step(&Input::Tamper { camera, tamper, frame: frame.at() }, Some(frame));
+        self.step(&Input::Tamper { camera, tamper, frame: frame.at() }, Some((frame, None)));
     }
 
     /// Tells the log and the broker of a camera's state.
@@ -175,20 +183,28 @@ impl Judge {
         }
     }
 
-    fn step(&mut self, input: &Input, frame: Option<&Arc<Frame>>) {
+    /// `seen` is the frame that the input is of, with what was looked at in it.
+    fn step(&mut self, input: &Input, seen: Option<(&Arc<Frame>, Option<NormRect>)>) {
         // A file played faster than life stamps its frames ahead of the clock; the engine's time never runs
         // behind the frame it is told of.
         let clock_now = self.clock.now();
-        let now = frame.map_or(clock_now, |f| f.at().stamp.max(clock_now));
+        let now = seen.map_or(clock_now, |(frame, _)| frame.at().stamp.max(clock_now));
         for decision in self.engine.step(input, now) {
             self.announce(&decision);
             let pictured = matches!(decision.verdict, Verdict::Alert { snapshot: true, .. });
-            let picture = frame.filter(|_| pictured).map_or(Picture::None, snapshot::of);
+            let wish = decision.rule.as_ref().and_then(|rule| self.wishes.get(rule));
+            let boxed = wish.is_none_or(|wish| wish.boxes);
+            let picture = seen.filter(|_| pictured).map_or(Picture::None, |(frame, rect)| {
+                let rect = rect.filter(|_| boxed);
+                snapshot::of(frame, rect.map(|rect| snapshot::mark(&decision, rect)).into_iter().collect())
+            });
+            let clip = wish.and_then(|wish| wish.clip);
             self.record(NewEvent {
                 decision,
                 model_sha256: Arc::clone(&self.model_sha256),
                 config_sha256: Arc::clone(&self.config_sha256),
                 picture,
+                clip,
             });
         }
     }

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! cam-ID ──Look──▶ slots ──▶ infer-N ──Seen──▶ rules ──Job──▶ recorder ──Grant──▶ doors
-//!    └────────────── health ───────────────────▶┘                └──wake──▶ publisher
+//!    ├────────────── health ───────────────────▶┘                ├──wake──▶ publisher
+//!    └──Frame──▶ clip-keeper ──Film──▶ clip-filer              └──event──▶ clip-keeper
 //! ```
 //! Everything is built before anything runs, so a wrong model or a locked database ends the start and not the
-//! night. Stopping goes the way of a frame: cameras, workers, rules, doors, publisher, recorder; the store
+//! night. Stopping goes the way of a frame: cameras, workers, rules, doors, publisher, clips, recorder; the store
 //! closes last. One deadline for all, and whoever misses it is named.
 
 mod adapters;
 mod blips;
 mod camera;
+mod clips;
 mod crew;
 mod judge;
 mod load;

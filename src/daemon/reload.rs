@@ -44,7 +44,8 @@ fn changed_parts(running: &Config, new: &Config) -> Vec<&'static str> {
     if running.model != new.model {
         parts.push("model");
     }
-    if running.store != new.store {
+    let kept = |config: &Config| (config.store.clone(), config.clips.clone(), config.write_budget);
+    if kept(running) != kept(new) {
         parts.push("store");
     }
     if running.notify != new.notify {

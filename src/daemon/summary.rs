@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::{CameraId, CameraState};
+use crate::evidence::Counts;
 use crate::slots::SlotCounts;
 
 /// Counters of the whole daemon since its start. Every loss is here.
@@ -31,6 +32,12 @@ pub struct Summary {
     pub delivered: Option<u64>,
     /// Alerts waiting in the outbox.
     pub waiting: u64,
+    /// Clips.
+    pub clips: Counts,
+    /// Events whose clip is not settled yet.
+    pub clips_pending: u64,
+    /// Snapshots left out because the write budget was used up.
+    pub pictures_refused: u64,
     /// Threads that missed the deadline when stopping.
     pub late: Vec<String>,
 }
@@ -76,7 +83,7 @@ impl Summary {
             .collect();
         let [grants, denials, alerts, logs] = self.decisions;
         format!(
-            "{}; {} inferences of {:.1} ms; decisions: {grants} authorise, {denials} deny, {alerts} alert, {logs} log; {} committed, {} lost; outbox {} waiting, {} refused",
+            "{}; {} inferences of {:.1} ms; decisions: {grants} authorise, {denials} deny, {alerts} alert, {logs} log; {} committed, {} lost; outbox {} waiting, {} refused{}",
             cameras.join("; "),
             self.inferences,
             self.mean_inference.as_secs_f64() * 1e3,
@@ -84,7 +91,22 @@ impl Summary {
             self.lost,
             self.waiting,
             self.refused_alerts,
+            self.kept().map_or(String::new(), |kept| format!("; {kept}")),
         )
+    }
+
+    /// What was kept beside the events, and what was not; `None` when there is nothing to say.
+    fn kept(&self) -> Option<String> {
+        let Counts { written, bytes, refused, failed, pruned, cut, frames_lost } = self.clips;
+        let quiet = self.clips == Counts::default() && self.clips_pending + self.pictures_refused == 0;
+        (!quiet).then(|| {
+            format!(
+                "clips: {written} written ({:.1} MiB), {} pending, {refused} refused, {failed} failed, {pruned} pruned, {cut} cut short, {frames_lost} pictures not kept for them; {} snapshots refused",
+                bytes as f64 / f64::from(1 << 20),
+                self.clips_pending,
+                self.pictures_refused,
+            )
+        })
     }
 }
 
@@ -125,6 +147,9 @@ impl fmt::Display for Summary {
             }
             None => writeln!(f, "no broker is configured; {} waiting", self.waiting),
         }?;
+        if let Some(kept) = self.kept() {
+            writeln!(f, "  {kept}")?;
+        }
         if !self.late.is_empty() {
             writeln!(f, "  did not end in time: {}", self.late.join(", "))?;
         }

@@ -9,6 +9,7 @@ use sd_notify::NotifyState;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
+use super::clips::LAST_CLIPS;
 use super::topology::Topology;
 use super::{DaemonError, Options, reload};
 use crate::clock::Clock;
@@ -95,6 +96,10 @@ fn is_done(topology: &Topology, since: &mut Option<Stamp>, now: Stamp) -> bool {
     }
     let begun = *since.get_or_insert(now);
     let waiting = topology.alerts_waiting();
+    let clips = topology.clips.counters.pending();
+    if clips > 0 && now.since(begun) < LAST_CLIPS {
+        return false;
+    }
     if topology.is_quiet() && (waiting == 0 || now.since(begun) > LAST_ALERTS) {
         if waiting > 0 {
             warn!("{waiting} alerts could not be delivered yet; they stay in the outbox");

@@ -13,9 +13,11 @@ use super::DaemonError;
 use super::adapters::{DoorLink, StoreOutbox};
 use super::blips::Blips;
 use super::camera::{self, Desk};
-use super::crew::{Crew, deadline, spawner};
+use super::clips::{self, ClipMakers};
+use super::crew::{Crew, deadline, spawn, spawner};
 use super::judge::{Judge, JudgeHealth, ToRules};
 use super::summary::Summary;
+use crate::budget::WriteBudget;
 use crate::capture::{self, Camera};
 use crate::clock::{self, Clock};
 use crate::config::{CameraConfig, Config};
@@ -62,6 +64,8 @@ pub(super) struct Topology {
     judged: Arc<JudgeHealth>,
     recorded: Arc<RecorderHealth>,
     notified: Option<notify::Handles>,
+    pub(super) clips: ClipMakers,
+    budget: Arc<WriteBudget>,
     to_rules: Option<Sender<ToRules>>,
     jobs: Option<Sender<Job>>,
     gate: DoorGate,
@@ -80,14 +84,16 @@ impl Topology {
     /// Builds everything, then starts every thread.
     pub(super) fn start(config: Config, clock: &Arc<dyn Clock>) -> Result<Self, DaemonError> {
         let model = load_model(&config)?;
-        let store = Store::open(&config.store).map_err(DaemonError::Store)?;
+        let mut store = Store::open(&config.store).map_err(DaemonError::Store)?;
         if store.left_open() > 0 {
             warn!("{} events were left open by a crash: marked unknown, never run again", store.left_open());
         }
+        let budget = clips::prepare(&mut store, &config, clock.as_ref())?;
         let recorder = Recorder::new(store, Arc::clone(clock));
         let (to_rules, inbox) = bounded::<ToRules>(SEEN_QUEUE);
         let (jobs, job_queue) = bounded::<Job>(JOB_QUEUE);
         let (grants, grant_queue) = bounded::<Grant>(1);
+        let makers = ClipMakers::start(&config, jobs.clone(), Arc::clone(&budget), recorder.health(), clock)?;
         let (cameras, cameras_stop) = Stage::new();
         let (rules, rules_stop) = Stage::new();
         let (publisher, publisher_stop) = Stage::new();
@@ -100,6 +106,8 @@ impl Topology {
             judged: Arc::default(),
             recorded: recorder.health(),
             notified: None,
+            clips: makers,
+            budget,
             to_rules: Some(to_rules),
             jobs: Some(jobs),
             gate: Arc::new(Mutex::new(Some(grants))),
@@ -147,7 +155,12 @@ impl Topology {
     ) -> Result<(), DaemonError> {
         let gate = Arc::clone(&self.gate);
         let wake = self.notified.as_ref().map(|handles| handles.wake.clone());
+        let orders = self.clips.orders.clone();
         let mut after_commit = move |recorded: &Recorded| {
+            if let Some(wish) = recorded.clip {
+                let decision = &recorded.event.decision;
+                orders.clip(recorded.event.id, &decision.observation.camera, decision.frame.stamp, wish);
+            }
             if let (Verdict::Alert { .. }, Some(wake)) = (&recorded.event.decision.verdict, &wake) {
                 wake.ring();
             }
@@ -191,6 +204,7 @@ impl Topology {
             config_sha256: Arc::clone(&self.config.sha256),
             persons: BTreeMap::new(),
             blips: Blips::new(patience),
+            wishes: Arc::new(self.config.wishes.clone()),
         };
         spawn(&mut self.rules.crew, "rules", move || judge.run(&inbox, &stop))
     }
@@ -212,17 +226,19 @@ impl Topology {
     }
 
     fn start_cameras(&mut self, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<(), DaemonError> {
+        let kept = self.config.kept_before();
         for (index, CameraConfig { capture, watch, .. }) in self.config.cameras.iter().enumerate() {
             let id = &capture.camera;
             let desk = Arc::new(Desk::new(id.clone(), index, capture.effective_pace(), watch.clone()));
+            desk.keep_for_clips(kept.contains_key(id));
             let camera = Camera::new(capture.clone(), Arc::clone(clock), spawner());
             self.desks.push(Arc::clone(&desk));
             self.captured.push(camera.counters());
-            let (slots, stop) = (self.slots.clone(), stop.clone());
+            let (slots, stop, feed) = (self.slots.clone(), stop.clone(), self.clips.feed.clone());
             let (rules, clock) = (self.to_rules.clone(), Arc::clone(clock));
             spawn(&mut self.cameras.crew, &format!("cam-{id}"), move || {
                 if let Some(rules) = rules {
-                    camera::run(camera, &desk, &slots, &rules, clock.as_ref(), &stop);
+                    camera::run(camera, &desk, &slots, &camera::Ways { rules, feed }, clock.as_ref(), &stop);
                 }
             })?;
         }
@@ -251,10 +267,17 @@ impl Topology {
 
     /// Hands new rules to the rules thread.
     pub(super) fn swap(&mut self, config: Config) {
+        let kept = config.kept_before();
         for (desk, camera) in self.desks.iter().zip(&config.cameras) {
             desk.replace_watch(camera.watch.clone());
+            desk.keep_for_clips(kept.contains_key(&desk.camera));
         }
-        self.tell_rules(ToRules::Swap(Arc::new(config.rules.clone()), Arc::clone(&config.sha256)));
+        if !self.clips.orders.keep(kept) {
+            warn!("clips are made as before: their keeper did not hear of the change");
+        }
+        let (rules, wishes) = (Arc::new(config.rules.clone()), Arc::new(config.wishes.clone()));
+        self.tell_rules(ToRules::Swap(rules, wishes, Arc::clone(&config.sha256)));
+        self.config.wishes = config.wishes;
         self.config.rules = config.rules;
         self.config.sha256 = config.sha256;
         for (running, new) in self.config.cameras.iter_mut().zip(config.cameras) {
@@ -300,6 +323,7 @@ impl Topology {
         late.append(&mut self.doors.join(clock, end));
         self.publisher.stop = None;
         late.append(&mut self.publisher.crew.join(clock, end));
+        late.append(&mut self.clips.stop(clock, end));
         self.recorder.stop = None;
         self.jobs = None;
         late.append(&mut self.recorder.crew.join(clock, end));
@@ -315,12 +339,6 @@ fn load_model(config: &Config) -> Result<Arc<Model>, DaemonError> {
     model.verify(&super::read_picture).map_err(DaemonError::Model)?;
     info!("model {} loaded, {} golden pictures verified", model.manifest().id, model.manifest().golden.len());
     Ok(model)
-}
-
-/// Starts a thread of a stage.
-fn spawn(crew: &mut Crew, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), DaemonError> {
-    crew.spawn(name, work)
-        .map_err(|source| DaemonError::System { what: format!("the thread {name}"), source })
 }
 
 /// Passes a committed grant on to the doors. They hold one at a time: what does not fit is refused, not queued.

@@ -7,6 +7,7 @@
 //! This room must not do I/O, must not read a clock, and derives no `Serialize`: wire forms live in
 //! `notify`, row forms in `store`.
 
+mod clip;
 mod decision;
 mod frame;
 mod geometry;
@@ -16,6 +17,7 @@ mod secret;
 mod stamp;
 pub mod yuv;
 
+pub use clip::{ClipFile, ClipState, ClipWish};
 pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
 pub use frame::{
     Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score, Tamper,

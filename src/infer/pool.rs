@@ -39,6 +39,8 @@ pub struct Seen {
     pub frame: Arc<Frame>,
     /// One per region.
     pub predictions: Vec<Prediction>,
+    /// Where each was looked for.
+    pub rects: Vec<NormRect>,
 }
 
 /// What all workers together have done.
@@ -72,7 +74,8 @@ pub fn run_worker(
                 counts.inferences.fetch_add(predictions.len() as u64, Ordering::Relaxed);
                 counts.looks.fetch_add(1, Ordering::Relaxed);
                 let frame = Arc::clone(&ticket.look.frame);
-                if !out(Seen { frame, predictions }) {
+                let rects = ticket.look.regions.iter().map(|region| region.rect).collect();
+                if !out(Seen { frame, predictions, rects }) {
                     return;
                 }
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::{Decision, Event, EventId, Outcome};
+use crate::domain::{ClipState, ClipWish, Decision, Event, EventId, Outcome};
 
 /// A decision that is to become an [`Event`].
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct NewEvent {
     pub config_sha256: Arc<str>,
     /// The picture that is kept with it.
     pub picture: Picture,
+    /// The clip that it is to have.
+    pub clip: Option<ClipWish>,
 }
 
 /// A snapshot, or how to come by it.
@@ -68,6 +70,20 @@ pub enum Job {
     },
     /// Alerts that the broker has acknowledged, by their outbox rows.
     Delivered(Vec<i64>),
+    /// What became of the clip of these events.
+    Clip {
+        /// The events.
+        events: Vec<EventId>,
+        /// Its state.
+        state: ClipState,
+    },
+    /// Files of clips that are gone.
+    ClipsGone {
+        /// Their names.
+        files: Vec<String>,
+        /// Why.
+        why: String,
+    },
 }
 
 /// An event that is now on the disk.
@@ -77,13 +93,17 @@ pub struct Recorded {
     pub event: Event,
     /// It is an alert and the outbox had no room for it: it is kept, and will not be sent.
     pub alert_refused: bool,
+    /// The clip that it is to have.
+    pub clip: Option<ClipWish>,
 }
 
 /// A job made ready: id assigned, picture encoded. It can be written again and again until it succeeds.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "most of them are events, and there are never many at a time")]
 pub(super) enum Write {
-    Event { event: Event, jpeg: Option<Vec<u8>> },
+    Event { event: Event, jpeg: Option<Vec<u8>>, picture_refused: Option<String>, clip: Option<ClipWish> },
     Outcome { event: EventId, outcome: Outcome },
     Delivered(Vec<i64>),
+    Clip { events: Vec<EventId>, state: ClipState },
+    ClipsGone { files: Vec<String>, why: String },
 }

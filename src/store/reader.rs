@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, params};
 
 use super::tally::{VERDICTS, verdict_index};
-use super::{SCHEMA_VERSION, StoreError, row, schema};
-use crate::domain::{Alert, Answer, CameraId, Event, EventId, RuleId};
+use super::{SCHEMA_VERSION, StoreError, clips, row, schema};
+use crate::domain::{Alert, Answer, CameraId, ClipState, Event, EventId, RuleId};
 
 /// The database, open for reading only.
 #[derive(Debug)]
@@ -54,6 +54,10 @@ pub struct Stored {
     pub delivery: Delivery,
     /// Size of the snapshot, in bytes.
     pub snapshot_bytes: Option<u64>,
+    /// Why there is no snapshot although the rule asked for one.
+    pub picture_refused: Option<String>,
+    /// The clip that it was to have, and what became of it.
+    pub clip: Option<ClipState>,
 }
 
 /// What became of an event's alert.
@@ -262,8 +266,10 @@ impl Counts {
 fn select_stored() -> String {
     format!(
         "SELECT {}, delivered_wall_us, EXISTS (SELECT 1 FROM outbox WHERE outbox.event = row), \
-         (SELECT length(jpeg) FROM snapshot WHERE snapshot.event = row) FROM event",
-        row::COLUMNS
+         (SELECT length(jpeg) FROM snapshot WHERE snapshot.event = row), picture_refused, {} \
+         FROM event LEFT JOIN clip ON clip.event = event.row",
+        row::COLUMNS,
+        clips::COLUMNS
     )
 }
 
@@ -275,7 +281,10 @@ fn stored(row: &Row<'_>) -> Result<Stored, StoreError> {
         (None, false) => Delivery::None,
     };
     let snapshot: Option<i64> = row.get(row::COLUMN_COUNT + 2)?;
-    Ok(Stored { row: number, event, delivery, snapshot_bytes: snapshot.map(i64::unsigned_abs) })
+    let picture_refused = row.get(row::COLUMN_COUNT + 3)?;
+    let clip = clips::read(row, row::COLUMN_COUNT + 4, number)?;
+    let snapshot_bytes = snapshot.map(i64::unsigned_abs);
+    Ok(Stored { row: number, event, delivery, snapshot_bytes, picture_refused, clip })
 }
 
 fn cannot_read(path: &Path, source: rusqlite::Error) -> StoreError {

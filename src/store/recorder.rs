@@ -145,9 +145,11 @@ impl Recorder {
 
     fn prepare(&self, job: Job) -> Write {
         match job {
-            Job::Record(new) => self.store.prepare(new),
+            Job::Record(new) => self.store.prepare(new, self.clock.now()),
             Job::Outcome { event, outcome } => Write::Outcome { event, outcome },
             Job::Delivered(rows) => Write::Delivered(rows),
+            Job::Clip { events, state } => Write::Clip { events, state },
+            Job::ClipsGone { files, why } => Write::ClipsGone { files, why },
         }
     }
 
@@ -309,6 +311,8 @@ fn describe(write: &Write) -> String {
         }
         Write::Outcome { event, outcome } => outcome_text(*event, outcome),
         Write::Delivered(rows) => format!("the delivery of {} alerts", rows.len()),
+        Write::Clip { events, state } => format!("the {} clip of {} events", state.kind(), events.len()),
+        Write::ClipsGone { files, .. } => format!("the end of {} clips", files.len()),
     }
 }
 

@@ -26,20 +26,22 @@ pub(super) const COLUMN_COUNT: usize = 29;
 pub(super) const INSERT: &str = "INSERT INTO event (id, at_wall_us, at_mono_us, verdict, door, severity, \
      wants_snapshot, rule, camera, zone, answer, agreed, agreed_of, mean, first_wall_us, first_mono_us, \
      last_wall_us, last_mono_us, frame_seq, frame_wall_us, frame_mono_us, model, top, reason, model_sha256, \
-     config_sha256, outcome, outcome_detail, bytes) \
+     config_sha256, outcome, outcome_detail, bytes, picture_refused) \
      VALUES (:id, :at_wall_us, :at_mono_us, :verdict, :door, :severity, :wants_snapshot, :rule, :camera, :zone, \
      :answer, :agreed, :agreed_of, :mean, :first_wall_us, :first_mono_us, :last_wall_us, :last_mono_us, \
      :frame_seq, :frame_wall_us, :frame_mono_us, :model, :top, :reason, :model_sha256, :config_sha256, \
-     :outcome, :outcome_detail, :bytes)";
+     :outcome, :outcome_detail, :bytes, :picture_refused)";
 
 /// What a row weighs beside its texts: numbers, row header and its share of the four indexes.
 const FIXED_BYTES: usize = 320;
 
-/// Writes the event; returns its row number. `bytes` is the weight of the row and its snapshot.
+/// Writes the event; returns its row number. `bytes` is the weight of the row and its snapshot; `picture_refused` says
+/// why it has none although one was made.
 pub(super) fn insert(
     statement: &mut CachedStatement<'_>,
     event: &Event,
     bytes: u64,
+    picture_refused: Option<&str>,
 ) -> rusqlite::Result<i64> {
     let decision = &event.decision;
     let seen = &decision.observation;
@@ -78,6 +80,7 @@ pub(super) fn insert(
         ":outcome": event.outcome.kind(),
         ":outcome_detail": event.outcome.detail(),
         ":bytes": bytes.cast_signed(),
+        ":picture_refused": picture_refused,
     })
 }
 

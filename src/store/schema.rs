@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::StoreError;
 
 /// The upgrades in order: the first makes version 1 of an empty file.
-pub(super) const UPGRADES: [&str; 1] = [include_str!("schema/0001.sql")];
+pub(super) const UPGRADES: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 
 /// The newest version known here.
 pub const SCHEMA_VERSION: u32 = UPGRADES.len() as u32;

@@ -1,6 +1,7 @@
 //! The one writing connection.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
@@ -10,7 +11,8 @@ use super::event::{NewEvent, Recorded, Write};
 use super::lock::{WriterLock, create_private};
 use super::schema::{self, opening};
 use super::tally::{OutboxBound, Tally, share_percent, verdict_index};
-use super::{Settings, StoreError, row};
+use super::{COMMIT_BYTES, Settings, StoreError, clips, row};
+use crate::budget::{Extra, WriteBudget};
 use crate::domain::{Event, EventId, Outcome, Severity, Stamp, Verdict};
 
 /// How long a write waits for another program's lock (an owner's `sqlite3` shell; readers take none).
@@ -26,6 +28,7 @@ pub struct Store {
     pub(super) settings: Settings,
     pub(super) tally: Tally,
     ids: ContextV7,
+    budget: Arc<WriteBudget>,
     left_open: usize,
     /// Dropped last: nobody else may write before the connection is closed.
     _lock: WriterLock,
@@ -53,13 +56,27 @@ impl Store {
             log::warn!("{left_open} events were left open by the last run; their outcome is now `unknown`");
         }
         let tally = Tally::count(&conn).map_err(|source| opening(path, source))?;
-        Ok(Self { conn, settings: settings.clone(), tally, ids: ContextV7::new(), left_open, _lock: lock })
+        let budget = Arc::default();
+        Ok(Self {
+            conn,
+            settings: settings.clone(),
+            tally,
+            ids: ContextV7::new(),
+            budget,
+            left_open,
+            _lock: lock,
+        })
     }
 
     /// The database file.
     #[must_use]
     pub fn path(&self) -> &PathBuf {
         &self.settings.path
+    }
+
+    /// From now on what is written counts towards this budget, and snapshots that pass it are left out.
+    pub fn set_budget(&mut self, budget: Arc<WriteBudget>) {
+        self.budget = budget;
     }
 
     /// How many events a crash had left pending when this store was opened.
@@ -87,8 +104,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Write`]; then nothing of the batch is in the file.
     pub fn record(&mut self, batch: Vec<NewEvent>) -> Result<Vec<Recorded>, StoreError> {
-        let writes: Vec<_> = batch.into_iter().map(|new| self.prepare(new)).collect();
-        self.commit(&writes, Stamp::new(0, 0))
+        let now = batch.last().map_or(Stamp::new(0, 0), |new| new.decision.at);
+        let writes: Vec<_> = batch.into_iter().map(|new| self.prepare(new, now)).collect();
+        self.commit(&writes, now)
     }
 
     /// Notes how an event ended. An event that is no longer kept is no error.
@@ -118,8 +136,9 @@ impl Store {
             .map_err(StoreError::Write)
     }
 
-    /// Assigns the id and encodes the picture: what must not happen twice when the write has to be repeated.
-    pub(super) fn prepare(&self, new: NewEvent) -> Write {
+    /// Assigns the id and encodes the picture: what must not happen twice when the write has to be repeated. `now` dates
+    /// what is written.
+    pub(super) fn prepare(&self, new: NewEvent, now: Stamp) -> Write {
         let outcome = match new.decision.verdict {
             Verdict::Authorise { .. } => Outcome::Pending,
             Verdict::Deny { .. } | Verdict::Alert { .. } | Verdict::Log => Outcome::Done,
@@ -131,7 +150,24 @@ impl Store {
             config_sha256: new.config_sha256,
             outcome,
         };
-        Write::Event { event, jpeg: new.picture.into_jpeg() }
+        let (jpeg, picture_refused) = self.within_budget(new.picture.into_jpeg(), &event, now);
+        Write::Event { event, jpeg, picture_refused, clip: new.clip }
+    }
+
+    /// The picture, or why it is left out.
+    fn within_budget(
+        &self,
+        jpeg: Option<Vec<u8>>,
+        event: &Event,
+        now: Stamp,
+    ) -> (Option<Vec<u8>>, Option<String>) {
+        let Some(jpeg) = jpeg else { return (None, None) };
+        if self.budget.admit(Extra::Snapshot, jpeg.len() as u64, now) {
+            return (Some(jpeg), None);
+        }
+        let why = self.budget.reason();
+        log::warn!("event {}: its picture is not kept: {why}", event.id);
+        (None, Some(why))
     }
 
     fn new_id(&self, at: Stamp) -> EventId {
@@ -148,6 +184,10 @@ impl Store {
         let recorded =
             write_all(&mut self.conn, writes, now, &mut tally, bound).map_err(StoreError::Write)?;
         self.tally = tally;
+        // Without a date it belongs to no day.
+        if now.wall_us() > 0 {
+            self.budget.spend(must_write(writes), now);
+        }
         Ok(recorded)
     }
 }
@@ -197,8 +237,14 @@ fn write_all(
     let mut recorded = Vec::new();
     for write in writes {
         match write {
-            Write::Event { event, jpeg } => {
-                recorded.push(write_event(&tx, event, jpeg.as_deref(), tally, bound)?);
+            Write::Event { event, jpeg, picture_refused, clip } => {
+                let picture = (jpeg.as_deref(), picture_refused.as_deref());
+                let mut written = write_event(&tx, event, picture, tally, bound)?;
+                written.1.clip = *clip;
+                if clip.is_some() {
+                    clips::begin(&tx, written.0)?;
+                }
+                recorded.push(written.1);
             }
             Write::Outcome { event, outcome } => write_outcome(&tx, *event, outcome)?,
             Write::Delivered(rows) => {
@@ -206,19 +252,22 @@ fn write_all(
                     write_delivered(&tx, *row, now, tally)?;
                 }
             }
+            Write::Clip { events, state } => clips::set(&tx, events, state)?,
+            Write::ClipsGone { files, why } => clips::gone(&tx, files, why)?,
         }
     }
     tx.commit()?;
     Ok(recorded)
 }
 
+/// Writes an event with its picture, or why there is none; returns its row, too.
 fn write_event(
     tx: &Transaction<'_>,
     event: &Event,
-    jpeg: Option<&[u8]>,
+    (jpeg, picture_refused): (Option<&[u8]>, Option<&str>),
     tally: &mut Tally,
     bound: OutboxBound,
-) -> rusqlite::Result<Recorded> {
+) -> rusqlite::Result<(i64, Recorded)> {
     let bytes = row::weight(event, jpeg.map_or(0, <[u8]>::len));
     let severity = match event.decision.verdict {
         Verdict::Alert { severity, .. } => Some(severity),
@@ -231,7 +280,7 @@ fn write_event(
         event.outcome = Outcome::Refused(full(severity));
         tally.refused[severity as usize] += 1;
     }
-    let row = row::insert(&mut tx.prepare_cached(row::INSERT)?, &event, bytes)?;
+    let row = row::insert(&mut tx.prepare_cached(row::INSERT)?, &event, bytes, picture_refused)?;
     if let Some(jpeg) = jpeg {
         tx.prepare_cached("INSERT INTO snapshot (event, jpeg) VALUES (?1, ?2)")?
             .execute(params![row, jpeg])?;
@@ -242,7 +291,17 @@ fn write_event(
         tally.outbox += bytes;
     }
     tally.events[verdict_index(event.decision.verdict.kind())] += bytes;
-    Ok(Recorded { event, alert_refused })
+    Ok((row, Recorded { event, alert_refused, clip: None }))
+}
+
+/// What these writes take beside pictures and clips, which are counted where they are admitted.
+fn must_write(writes: &[Write]) -> u64 {
+    let events = writes.iter().map(|write| match write {
+        Write::Event { event, .. } => row::weight(event, 0) + COMMIT_BYTES / 4,
+        _ => 0,
+    });
+    // The first of a commit brings its pages along, the others share them.
+    COMMIT_BYTES * 3 / 4 + events.sum::<u64>()
 }
 
 fn full(severity: Severity) -> String {

@@ -87,6 +87,7 @@ fn event(hours: i64, verdict: Verdict) -> NewEvent {
         model_sha256: Arc::from("ab".repeat(32)),
         config_sha256: Arc::from("cd".repeat(32)),
         picture: Picture::None,
+        clip: None,
     }
 }
 
@@ -120,19 +121,19 @@ fn the_list_is_a_table_with_the_newest_first() {
     let text = printed(&kept.path(), &["list"]);
     let lines: Vec<Vec<&str>> =
         text.lines().map(|l| l.split("  ").map(str::trim).filter(|c| !c.is_empty()).collect()).collect();
-    assert_eq!(lines[0], ["TIME", "VERDICT", "CAMERA/ZONE", "SEEN", "RULE", "OUTCOME", "ID"]);
+    assert_eq!(lines[0], ["TIME", "VERDICT", "CAMERA/ZONE", "SEEN", "RULE", "OUTCOME", "CLIP", "ID"]);
     let ids = [3, 2, 1, 0].map(|i| kept.short(i));
     let busy = "refused: busy: the door, \"front\", is just being opened";
-    assert_eq!(lines[1][1..], ["deny front", "street/gate", "person 0.97", "-", "done", &ids[0]]);
+    assert_eq!(lines[1][1..], ["deny front", "street/gate", "person 0.97", "-", "done", "-", &ids[0]]);
     assert_eq!(
         lines[2][1..],
-        ["alert warning", "street/gate", "person 0.97", "someone-there", "waiting", &ids[1]]
+        ["alert warning", "street/gate", "person 0.97", "someone-there", "waiting", "-", &ids[1]]
     );
     assert_eq!(
         lines[3][1..],
-        ["authorise front", "street/gate", "person 0.97", "someone-there", busy, &ids[2]]
+        ["authorise front", "street/gate", "person 0.97", "someone-there", busy, "-", &ids[2]]
     );
-    assert_eq!(lines[4][1..], ["log", "yard/gate", "unknown 0.97", "someone-there", "done", &ids[3]]);
+    assert_eq!(lines[4][1..], ["log", "yard/gate", "unknown 0.97", "someone-there", "done", "-", &ids[3]]);
     let columns: Vec<usize> = text.lines().map(|line| line.rfind("  ").unwrap()).collect();
     assert!(columns.iter().all(|c| *c == columns[0]), "the columns stand under each other:\n{text}");
     assert_eq!(lines.len(), 5);

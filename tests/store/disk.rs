@@ -1,9 +1,5 @@
 //! Full and read-only file systems: real ones, mounted for the test.
 
-use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,64 +10,8 @@ use portero::shutdown::stop_pair;
 use portero::store::{Job, Reader, Recorded, Recorder, Store, StoreError};
 
 use super::{alert, grant, log_event, settings};
+use crate::support::mount::Mount;
 use crate::support::wait_until;
-
-/// A small file system of its own.
-struct Mount(tempfile::TempDir);
-
-impl Mount {
-    /// `None`, with the reason printed, where mounting is not permitted.
-    fn new(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let options = format!("size={size},mode=700");
-        let done = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "portero-test"])
-            .arg(folder.path())
-            .output();
-        match done {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            Ok(output) => {
-                println!(
-                    "skipped: no tmpfs can be mounted: {}",
-                    String::from_utf8_lossy(&output.stderr).trim()
-                );
-                None
-            }
-            Err(error) => {
-                println!("skipped: mount cannot be run: {error}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn remount(&self, how: &str) {
-        let option = format!("remount,{how}");
-        assert!(
-            Command::new("mount").args(["-o", &option]).arg(self.path()).status().unwrap().success(),
-            "{how}"
-        );
-    }
-
-    /// Takes all space that is left.
-    fn fill(&self) {
-        let mut filler = fs::File::create(self.path().join("filler")).unwrap();
-        while filler.write_all(&[0; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.path().join("filler")).unwrap();
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
 
 #[test]
 fn a_full_disk_is_transient_and_tears_nothing() {

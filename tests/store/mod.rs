@@ -69,6 +69,7 @@ fn new_event(verdict: Verdict, seconds: u64) -> NewEvent {
         model_sha256: Arc::from("ab".repeat(32)),
         config_sha256: Arc::from("cd".repeat(32)),
         picture: Picture::None,
+        clip: None,
     }
 }
 

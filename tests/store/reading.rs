@@ -88,6 +88,7 @@ proptest! {
             model_sha256: Arc::from("ab"),
             config_sha256: Arc::from("cd"),
             picture: Picture::None,
+            clip: None,
         });
         let recorded = store.record(batch.collect()).unwrap();
         let reader = Reader::open(&settings.path).unwrap();

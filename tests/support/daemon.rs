@@ -97,11 +97,17 @@ impl Site {
 
     /// Starts the daemon; its log goes to a file.
     pub(crate) fn start(&self, arguments: &[&str]) -> Daemon {
+        self.start_with(arguments, |_| {})
+    }
+
+    /// The same, with a word to its command before.
+    pub(crate) fn start_with(&self, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Daemon {
         let log = self.folder.path().join("log");
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_portero"));
         command.arg("run").arg("--config").arg(self.config()).args(arguments).stdin(Stdio::null());
         command.stdout(file.try_clone().unwrap()).stderr(file);
+        prepare(&mut command);
         Daemon { child: command.spawn().unwrap(), log, status: None }
     }
 

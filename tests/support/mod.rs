@@ -4,6 +4,7 @@ pub(crate) mod allocations;
 pub(crate) mod authority;
 pub(crate) mod broker;
 pub(crate) mod daemon;
+pub(crate) mod mount;
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! `portero bench`: what a frame costs on this device, stage by stage, and how many cameras that carries; what the network
-//! costs by itself; or what each of several models costs and is worth.
+//! costs by itself, what events write to the disk; or what each of several models costs and is worth.
 
 use std::fs;
 use std::io::{self, Write};
@@ -20,9 +20,11 @@ use serde_json::{Value, json};
 
 use super::ModelFile;
 use network::Network;
+use storage::{Day, Storage};
 
 mod models;
 mod network;
+mod storage;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -45,6 +47,12 @@ pub(crate) struct Arguments {
     /// At most so many frames.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(10..=2000))]
     frames: u64,
+    /// Say what a day of events writes with the rules of this configuration.
+    #[arg(long, value_name = "FILE", conflicts_with = "models")]
+    config: Option<PathBuf>,
+    /// So many events a day, of each rule.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    events: u32,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -67,19 +75,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let (model, loading) = network::load(|| Ok(Arc::new(Model::load(&arguments.manifest.model)?)))?;
     ensure!(arguments.clip.exists(), "{}: no such file; give one with --clip", arguments.clip.display());
-    let (costs, network) = measure(arguments, &model)?;
+    let day = Day::read(arguments.config.as_ref(), arguments.events)?;
+    let (costs, network, storage) = measure(arguments, &model)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let out = &mut io::stdout().lock();
     if arguments.json {
-        print_json(out, &costs, cores, &network.json(loading))?;
+        print_json(out, &costs, cores, &network.json(loading), &storage.json(&day))?;
     } else {
         print(out, arguments, &costs, cores)?;
         network.print(out, loading)?;
+        storage.print(out, &day)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<(Costs, Network)> {
+fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<(Costs, Network, Storage)> {
     let (own, children) = (thread_cpu_ms(), children_cpu_ms()?);
     let (frames, received) = receive(arguments)?;
     let n = received as f64;
@@ -104,7 +114,8 @@ fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<(Costs, 
     let both = median(&frames, |frame| Ok(worker.probabilities(frame, NormRect::FULL).map(|_| ())?))?;
     let inference = (both - preprocess).max(0.0);
     let network = network::measure(model, &frames)?;
-    Ok((Costs { frames: received, decode, receive, watch, preprocess, inference }, network))
+    let storage = storage::measure(&frames)?;
+    Ok((Costs { frames: received, decode, receive, watch, preprocess, inference }, network, storage))
 }
 
 /// Frames that are kept for the later stages. The others are let go, as the daemon does: memory that is used
@@ -218,14 +229,20 @@ fn print(out: &mut dyn Write, arguments: &Arguments, costs: &Costs, cores: usize
     )
 }
 
-fn print_json(out: &mut dyn Write, costs: &Costs, cores: usize, network: &Value) -> io::Result<()> {
+fn print_json(
+    out: &mut dyn Write,
+    costs: &Costs,
+    cores: usize,
+    network: &Value,
+    storage: &Value,
+) -> io::Result<()> {
     let object = json!({
         "frames": costs.frames, "cores": cores,
         "cpu_ms_per_frame": {
             "decode": costs.decode, "receive": costs.receive, "watch": costs.watch,
             "preprocess": costs.preprocess, "inference": costs.inference, "all": whole(costs),
         },
-        "cameras_at_5_fps": cameras(costs, cores), "network": network,
+        "cameras_at_5_fps": cameras(costs, cores), "network": network, "storage": storage,
     });
     writeln!(out, "{object}")
 }

@@ -1,7 +1,7 @@
 //! Events for other programs: JSON and CSV, with the same names. Times are RFC 3339 in UTC, scores are rounded to
 //! four digits.
 
-use portero::domain::{Answer, Score, Verdict};
+use portero::domain::{Answer, ClipState, Score, Verdict};
 use portero::store::{Delivery, Stored};
 use serde::Serialize;
 
@@ -36,6 +36,13 @@ pub(super) struct Line<'a> {
     model_sha256: &'a str,
     config_sha256: &'a str,
     snapshot_bytes: Option<u64>,
+    snapshot_refused: Option<&'a str>,
+    clip: Option<&'static str>,
+    clip_detail: Option<&'a str>,
+    clip_file: Option<&'a str>,
+    clip_bytes: Option<u64>,
+    clip_from: Option<String>,
+    clip_until: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -59,6 +66,7 @@ impl<'a> Line<'a> {
             Delivery::Waiting => ("waiting", None),
             Delivery::At(wall_us) => ("delivered", Some(moment::utc(wall_us))),
         };
+        let file = stored.clip.as_ref().and_then(ClipState::file);
         Self {
             event_id: event.id.to_string(),
             decided_at: moment::utc(decision.at.wall_us()),
@@ -90,6 +98,13 @@ impl<'a> Line<'a> {
             model_sha256: &event.model_sha256,
             config_sha256: &event.config_sha256,
             snapshot_bytes: stored.snapshot_bytes,
+            snapshot_refused: stored.picture_refused.as_deref(),
+            clip: stored.clip.as_ref().map(ClipState::kind),
+            clip_detail: stored.clip.as_ref().and_then(ClipState::detail),
+            clip_file: file.map(|file| file.name.as_str()),
+            clip_bytes: file.map(|file| file.bytes),
+            clip_from: file.map(|file| moment::utc(file.from_wall_us)),
+            clip_until: file.map(|file| moment::utc(file.until_wall_us)),
         }
     }
 
@@ -114,7 +129,7 @@ impl<'a> Line<'a> {
     }
 }
 
-const COLUMNS: [&str; 26] = [
+const COLUMNS: [&str; 33] = [
     "event_id",
     "decided_at",
     "verdict",
@@ -141,6 +156,13 @@ const COLUMNS: [&str; 26] = [
     "model_sha256",
     "config_sha256",
     "snapshot_bytes",
+    "snapshot_refused",
+    "clip",
+    "clip_detail",
+    "clip_file",
+    "clip_bytes",
+    "clip_from",
+    "clip_until",
 ];
 
 /// The names of the columns, as the first record.

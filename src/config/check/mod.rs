@@ -12,9 +12,10 @@ use toml::Spanned;
 use super::problem::Problem;
 use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
-use super::units::show_duration;
+use super::units::{show_bytes, show_duration};
 use super::{CameraConfig, Config};
-use crate::domain::{Label, Region, Score};
+use crate::domain::{Label, Region, RuleId, Score};
+use crate::evidence::Wish;
 use crate::infer::Manifest;
 use crate::rules::{RuleSet, Trigger};
 use crate::watch::Watched;
@@ -50,6 +51,8 @@ pub(super) fn config(
         return None;
     }
     unused(&raw, report);
+    clip_memory(&raw, report);
+    let wishes = raw.rules.iter().filter_map(wish).collect();
     let watched = raw.cameras.iter().filter(|camera| camera.tamper.is_some());
     let tamper = watched.filter_map(|camera| camera.id.as_ref()?.id.clone()).collect();
     let model = raw.model?;
@@ -70,12 +73,53 @@ pub(super) fn config(
         },
         doors: doors.into_iter().collect::<Option<_>>()?,
         store: raw.store,
+        clips: raw.clips,
+        write_budget: raw.write_budget,
+        wishes,
         notify: match raw.broker {
             Some(broker) => Some(notify::Settings { tamper, ..broker.settings? }),
             None => None,
         },
         sha256,
     })
+}
+
+fn wish(rule: &RawRule) -> Option<(RuleId, Wish)> {
+    Some((rule.id.as_ref()?.id.clone()?, Wish { clip: rule.clip, boxes: rule.boxes }))
+}
+
+/// A pixel of a picture in memory takes about so many bytes.
+const JPEG_BYTES_PER_PIXEL: f64 = 0.15;
+
+/// Warns when the memory will hardly hold what a clip is made of.
+fn clip_memory(raw: &Raw, report: &Report) {
+    let wants = |camera: &RawCamera| {
+        let listening = raw.rules.iter().filter(|rule| rule.listens_to(camera));
+        listening
+            .filter_map(|rule| Some((rule.span.clone(), rule.clip?)))
+            .max_by_key(|(_, clip)| clip.before + clip.after)
+    };
+    let wanting: Vec<_> = raw.cameras.iter().filter_map(|camera| Some((camera, wants(camera)?))).collect();
+    let share = raw.clips.memory / wanting.len().max(1) as u64;
+    for (camera, (span, clip)) in &wanting {
+        let Some(capture) = &camera.capture else { continue };
+        let pictures = (clip.before + clip.after).as_secs_f64() * f64::from(camera.fps);
+        let pixels = f64::from(capture.width) * f64::from(capture.height);
+        let needed = (pictures * pixels * JPEG_BYTES_PER_PIXEL) as u64;
+        if needed > share {
+            let fact = format!(
+                "about {} for camera `{}`, its share is {}",
+                show_bytes(needed),
+                camera.name(),
+                show_bytes(share)
+            );
+            report.add(
+                Problem::warning(span.clone(), "clips of this rule will hardly fit into the memory")
+                    .label(fact)
+                    .help("raise `clips_memory` of [store], or ask for shorter clips"),
+            );
+        }
+    }
 }
 
 fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {

@@ -28,7 +28,7 @@ use super::file::Place;
 use super::keys;
 use super::problem::Problem;
 use super::reader::{Named, Report, Setting, Table};
-use crate::store;
+use crate::{evidence, store};
 
 /// All sections. `None` stands for a section that is absent, or that is wrong and was reported.
 pub(super) struct Raw {
@@ -36,6 +36,9 @@ pub(super) struct Raw {
     pub(super) model: Option<RawModel>,
     pub(super) broker: Option<RawBroker>,
     pub(super) store: store::Settings,
+    pub(super) clips: evidence::Settings,
+    /// Bytes a day.
+    pub(super) write_budget: Option<u64>,
     pub(super) presence_gap: Setting<Duration>,
     pub(super) cameras: Vec<RawCamera>,
     pub(super) schedules: Vec<RawSchedule>,
@@ -55,10 +58,13 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, place: &Place, report: &Repo
     unique("camera", cameras.iter().filter_map(|c| c.id.as_ref()), report);
     unique("rule", rules.iter().filter_map(|r| r.id.as_ref()), report);
     unique("door", doors.iter().filter_map(|d| d.id.as_ref()), report);
+    let storage::RawStorage { store, clips, write_budget } = storage::read(&file, place);
     Raw {
         model: general::model(&file, place),
         broker: broker::read(&file, &site, place),
-        store: storage::read(&file, place),
+        store,
+        clips,
+        write_budget,
         presence_gap: general::presence_gap(&file),
         schedules: schedule::read(&file),
         site,

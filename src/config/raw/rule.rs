@@ -6,10 +6,11 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::camera::RawCamera;
+use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Named, Setting, Table, Value, every};
 use crate::config::units;
-use crate::domain::{RuleId, Severity, Tamper};
+use crate::domain::{ClipWish, RuleId, Severity, Tamper};
 use crate::rules::Trigger;
 
 /// `[[rule]]`; names are not yet looked up.
@@ -36,6 +37,10 @@ pub(in crate::config) struct RawRule {
     /// Severity, and whether the picture goes with it.
     pub(in crate::config) alert: Option<(Spanned<Severity>, bool)>,
     pub(in crate::config) log: bool,
+    /// Whether the picture shows where something was seen.
+    pub(in crate::config) boxes: bool,
+    /// The film around its events.
+    pub(in crate::config) clip: Option<ClipWish>,
 }
 
 impl RawRule {
@@ -74,6 +79,8 @@ pub(super) fn read(table: &Table<'_>) -> RawRule {
         door: table.get("authorize").and_then(|value| value.spanned_text()),
         alert: alert(table),
         log: table.setting("log", false, Value::yes_no).value,
+        boxes: table.setting("boxes", true, Value::yes_no).value,
+        clip: table.get("clip").and_then(|value| clip(&value)),
     };
     let acts = ["authorize", "alert", "log"]
         .iter()
@@ -143,6 +150,26 @@ fn agreement(value: &Value<'_>) -> Option<(u32, u32)> {
     value.reject(value.error(format!("`agree` must be {WANTED}")).label(fault))
 }
 
+/// `true`, or how much of the time before and after.
+fn clip(value: &Value<'_>) -> Option<ClipWish> {
+    let second = Duration::from_secs(1);
+    let default = ClipWish { before: second * 5, after: second * 10 };
+    match value.as_bool() {
+        Some(true) => return Some(default),
+        Some(false) => return None,
+        None if !value.is_table() => {
+            return value.wrong("true, false or a table, as in { before = \"5s\", after = \"10s\" }");
+        }
+        None => {}
+    }
+    let table = value.table(&keys::CLIP)?;
+    let range = |most: u32| Duration::ZERO..=second * most;
+    Some(ClipWish {
+        before: table.setting("before", default.before, |value| value.duration(range(30))).value,
+        after: table.setting("after", default.after, |value| value.duration(range(60))).value,
+    })
+}
+
 fn max_per_hour(value: &Value<'_>) -> Option<u32> {
     let n = value.whole(0..=36_000)?;
     if n == 0 {
@@ -155,6 +182,7 @@ fn max_per_hour(value: &Value<'_>) -> Option<u32> {
 fn alert(table: &Table<'_>) -> Option<(Spanned<Severity>, bool)> {
     let Some(value) = table.get("alert") else {
         table.pointless("snapshot", "the picture goes with an alert, and there is no `alert`");
+        table.pointless("boxes", "they are drawn into the picture of an alert, and there is no `alert`");
         return None;
     };
     let words = Severity::ALL.map(|severity| (severity.as_str(), severity));

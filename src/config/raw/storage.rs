@@ -1,4 +1,4 @@
-//! `[store]`.
+//! `[store]`: the database, and beside it the clips.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::Table;
 use crate::config::units::show_bytes;
+use crate::evidence;
 use crate::store::{Keep, Retention, Settings};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -17,9 +18,42 @@ const GIB: u64 = 1 << 30;
 const KEEP_DEFAULTS: [(&str, u32, u64); 4] =
     [("authorize", 365, 15), ("deny", 90, 10), ("alert", 30, 50), ("log", 30, 25)];
 
-pub(super) fn read(file: &Table<'_>, place: &Place) -> Settings {
+/// Everything of the section.
+pub(super) struct RawStorage {
+    pub(super) store: Settings,
+    pub(super) clips: evidence::Settings,
+    /// Bytes a day; `None` is any number.
+    pub(super) write_budget: Option<u64>,
+}
+
+pub(super) fn read(file: &Table<'_>, place: &Place) -> RawStorage {
     let table = file.get("store").and_then(|value| value.table(&keys::STORE));
-    let get = |key| table.as_ref().and_then(|table| table.get(key));
+    let store = database(file, table.as_ref(), place);
+    let clips = clips(table.as_ref(), &store, place);
+    let budget = table.as_ref().and_then(|table| table.get("write_budget_per_day"));
+    let write_budget = budget.and_then(|value| value.bytes(1 << 20..=1 << 44));
+    RawStorage { store, clips, write_budget }
+}
+
+/// Where clips lie: beside the database, unless another folder is named.
+fn clips(table: Option<&Table<'_>>, store: &Settings, place: &Place) -> evidence::Settings {
+    let get = |key| table.and_then(|table| table.get(key));
+    let size = |key, range, default| get(key).and_then(|value| value.bytes(range)).unwrap_or(default);
+    let ages = Duration::from_secs(60)..=DAY * 36_500;
+    evidence::Settings {
+        folder: match get("clips").and_then(|value| value.text().map(str::to_owned)) {
+            Some(path) => place.path(&path),
+            None => store.path.with_file_name("clips"),
+        },
+        max_bytes: size("clips_max", 1 << 20..=1 << 44, 4 * GIB),
+        age: get("clips_age").and_then(|value| value.duration(ages)).unwrap_or(DAY * 14),
+        memory: size("clips_memory", 1 << 20..=16 * GIB, 64 << 20),
+        keep_free: size("keep_free", 64 << 10..=1 << 44, 256 << 20),
+    }
+}
+
+fn database(file: &Table<'_>, table: Option<&Table<'_>>, place: &Place) -> Settings {
+    let get = |key| table.and_then(|table| table.get(key));
     let path = get("path")
         .and_then(|value| value.text().map(str::to_owned))
         .unwrap_or_else(|| DEFAULT_PATH.to_owned());

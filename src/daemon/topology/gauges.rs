@@ -9,6 +9,7 @@ use crossbeam_channel::Sender;
 use super::super::camera::Desk;
 use super::super::summary::{CameraSummary, Summary};
 use super::Topology;
+use crate::budget::Extra;
 use crate::capture;
 use crate::clock::Clock;
 use crate::domain::CameraState;
@@ -65,6 +66,9 @@ impl Topology {
             refused_alerts: self.recorded.refused().iter().sum(),
             delivered: self.notified.as_ref().map(|handles| handles.counters.read().acked),
             waiting: outbox_size(&self.config.store.path),
+            clips: self.clips.counters.read(),
+            clips_pending: self.clips.counters.pending(),
+            pictures_refused: self.budget.refused(Extra::Snapshot),
             late: Vec::new(),
         }
     }

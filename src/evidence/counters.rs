@@ -1,0 +1,78 @@
+//! What the makers of clips have done, for the report.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Shared, never blocking.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Events whose clip is not settled yet.
+    pending: AtomicU64,
+    /// Files written.
+    pub(super) written: AtomicU64,
+    /// Their bytes.
+    pub(super) bytes: AtomicU64,
+    /// Clips left out on purpose.
+    pub(super) refused: AtomicU64,
+    /// Clips that could not be made.
+    pub(super) failed: AtomicU64,
+    /// Files that had to go.
+    pub(super) pruned: AtomicU64,
+    /// Clips that lost pictures to the memory's bound.
+    pub(super) cut: AtomicU64,
+    /// Pictures that were not kept: the encoder fell behind, or the memory was full.
+    pub(super) frames_lost: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Files written.
+    pub written: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Clips left out on purpose: write budget, full disk, nothing to show.
+    pub refused: u64,
+    /// Clips that could not be made.
+    pub failed: u64,
+    /// Files that had to go.
+    pub pruned: u64,
+    /// Clips that lost pictures to the memory's bound.
+    pub cut: u64,
+    /// Pictures that were not kept: the encoder fell behind, or the memory was full.
+    pub frames_lost: u64,
+}
+
+impl Counters {
+    /// All of them now.
+    #[must_use]
+    pub fn read(&self) -> Counts {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            written: load(&self.written),
+            bytes: load(&self.bytes),
+            refused: load(&self.refused),
+            failed: load(&self.failed),
+            pruned: load(&self.pruned),
+            cut: load(&self.cut),
+            frames_lost: load(&self.frames_lost),
+        }
+    }
+
+    /// How many events wait for their clip.
+    #[must_use]
+    pub fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    pub(super) fn begin(&self) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn settle(&self, events: usize) {
+        self.pending.fetch_sub(events as u64, Ordering::AcqRel);
+    }
+
+    pub(super) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
