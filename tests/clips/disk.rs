@@ -33,7 +33,9 @@ fn a_daemon_killed_again_and_again_leaves_no_half_clip_and_no_open_question() {
     site.configure(&(camera("") + &rule("agree = \"64 of 64\"\nwithin = \"1h\"\nclip = true")));
     let log = site.play();
     assert!(!partial.exists(), "{log}");
-    for name in &whole {
+    let there: BTreeSet<String> = files(&clips(&site)).into_iter().collect();
+    assert!(whole.is_subset(&there), "{whole:?} {there:?}");
+    for name in &there {
         assert_eq!(played(&clips(&site).join(name)).0, "h264", "{name}");
     }
     let events = stored(&site);
@@ -42,7 +44,7 @@ fn a_daemon_killed_again_and_again_leaves_no_half_clip_and_no_open_question() {
         let clip = event.clip.as_ref().unwrap();
         kinds.insert(clip.kind());
         match clip {
-            ClipState::Written(file) => assert!(whole.contains(&file.name), "{} is not there", file.name),
+            ClipState::Written(file) => assert!(there.contains(&file.name), "{} is not there", file.name),
             ClipState::Failed(why) => assert_eq!(why, "the daemon ended before it was written"),
             other => panic!("{other:?}"),
         }
@@ -53,16 +55,17 @@ fn a_daemon_killed_again_and_again_leaves_no_half_clip_and_no_open_question() {
 
 #[test]
 fn on_a_full_disk_the_oldest_clips_go_and_the_record_goes_on() {
-    let Some(mount) = Mount::new("24m") else { return };
+    let Some(mount) = Mount::new("16m") else { return };
     let folder = mount.path().to_owned();
-    let store = format!("clips = {:?}\nkeep_free = \"12MiB\"\n", folder.join("clips"));
+    let store = format!("clips = {:?}\nkeep_free = \"10MiB\"\n", folder.join("clips"));
     let rules = rule("agree = \"1 of 1\"\ncooldown = \"8s\"\nclip = { before = \"4s\", after = \"2s\" }");
     let site = Site::new(&(store + &busy_camera("loop = true") + &rules));
     let text = fs::read_to_string(site.config()).unwrap();
     let database = folder.join("portero.db");
     fs::write(site.config(), text.replace("\"portero.db\"", &format!("{database:?}"))).unwrap();
     let events = || {
-        let reader = Reader::open(&database).unwrap();
+        // The daemon may be making it just now.
+        let Ok(reader) = Reader::open(&database) else { return Vec::new() };
         reader.events(&Filter::default(), 1_000_000, Order::OldestFirst).unwrap()
     };
     let kinds =

@@ -1,7 +1,5 @@
 //! The database on real files: what survives, what is refused, and how it is said.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says why")]
-
 mod crash;
 mod disk;
 mod opening;
