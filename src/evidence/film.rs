@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const NAP: Duration = Duration::from_millis(20);
 const LIMITS: [(Resource, u64); 4] =
     [(Resource::As, 2 << 30), (Resource::Fsize, 512 << 20), (Resource::Nofile, 64), (Resource::Core, 0)];
 /// Priority of the encoder, 0 to 19: behind everything that decides.
-const NICE: i32 = 15;
+const NICE: i32 = 5;
 
 /// How a clip is made and which form it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +144,8 @@ fn run(
     command.args(["-metadata", &format!("creation_time={}", taken_at(frames))]);
     command.args(form.options()).args(["-y", "file:/proc/self/fd/1"]);
     command.stdin(share(&input)?).stdout(share(&output)?).stderr(share(&words)?);
-    let mut child = command.spawn().map_err(EvidenceError::NoFfmpeg)?;
+    // A Ctrl-C at the terminal is for the daemon, which finishes its clips.
+    let mut child = command.process_group(0).spawn().map_err(EvidenceError::NoFfmpeg)?;
     restrain(&child);
     let ended = wait(&mut child, stop);
     // A child that has ended by itself is not hurt by this.
