@@ -14,7 +14,7 @@ use portero::domain::{
     Answer, CameraId, DoorId, FrameRef, FrameSeq, Label, ModelId, Prediction, RuleId, ScheduleId, Score,
     Severity, Stamp,
 };
-use portero::rules::{Action, Agreement, During, Engine, Input, Rule, RuleSet, Schedule, Trigger};
+use portero::rules::{Action, Agreement, During, Engine, Input, Places, Rule, RuleSet, Schedule, Trigger};
 
 const RULES: usize = 20;
 /// Five minutes at five frames a second.
@@ -55,6 +55,7 @@ pub(crate) fn rules() -> Arc<RuleSet> {
         rules: (0..RULES).map(|i| rule(i, &schedule)).collect(),
         background: [Label::new("empty").expect("a label")].into(),
         presence_gap: Duration::from_secs(5),
+        places: Places::default(),
     })
 }
 

@@ -31,6 +31,7 @@ fn event(number: u64) -> NewEvent {
                 mean: score,
                 first: at,
                 last: at,
+                track: None,
             },
             frame: FrameRef { seq: FrameSeq(number), stamp: at },
             model: ModelId::new("person-v3").expect("a name"),

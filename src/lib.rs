@@ -17,8 +17,9 @@
 //! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`] | time, the request to stop, pauses between tries, errors in words, the newest look of each camera, what may be written in a day |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
+//! | [`track`] | boxes to tracks; pure |
 //! | [`infer`] | looks to predictions, through tract |
-//! | [`rules`] | predictions to decisions; pure |
+//! | [`rules`] | predictions and tracks to decisions; pure |
 //! | [`store`] | the SQLite file: events, outbox, retention |
 //! | [`evidence`] | snapshots with boxes, clips with what went before |
 //! | [`doors`] | what a grant does |
@@ -41,5 +42,6 @@ pub mod rules;
 pub mod shutdown;
 pub mod slots;
 pub mod store;
+pub mod track;
 pub mod watch;
 pub mod words;

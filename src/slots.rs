@@ -160,7 +160,11 @@ mod tests {
     fn look(seq: u64) -> Look {
         let at = FrameRef { seq: FrameSeq(seq), stamp: Stamp::new(seq, 0) };
         let frame = Frame::new(CameraId::new("c").unwrap(), at, 1, 1, vec![0; 3]).unwrap();
-        Look { frame: Arc::new(frame), regions: vec![Region { zone: None, rect: NormRect::FULL }] }
+        Look {
+            frame: Arc::new(frame),
+            regions: vec![Region { zone: None, rect: NormRect::FULL }],
+            sighting: None,
+        }
     }
 
     fn seq(ticket: &Ticket) -> u64 {

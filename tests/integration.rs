@@ -16,4 +16,5 @@ mod model;
 mod pipeline;
 mod store;
 mod support;
+mod tracks;
 mod watch;

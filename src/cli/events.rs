@@ -319,6 +319,8 @@ fn details(stored: &Stored, clips: &Path, zone: &TimeZone) -> Vec<(&'static str,
         Some(bytes) => format!("{bytes} bytes, JPEG; --snapshot FILE writes it"),
         None => stored.picture_refused.as_ref().map_or("none".to_owned(), |why| format!("refused: {why}")),
     };
+    let track =
+        seen.track.map_or("none".to_owned(), |track| format!("{} at {:.3?}", track.id, track.rect.corners()));
     vec![
         ("event", event.id.to_string()),
         ("time", time(decision.at.wall_us())),
@@ -327,6 +329,7 @@ fn details(stored: &Stored, clips: &Path, zone: &TimeZone) -> Vec<(&'static str,
         ("camera", place(seen)),
         ("seen", format!("{}, {} of {}, mean {}", seen.answer, seen.agreed, seen.of, seen.mean)),
         ("", format!("from {} to {}", time(seen.first.wall_us()), time(seen.last.wall_us()))),
+        ("track", track),
         ("reason", decision.reason.clone()),
         ("top", top.collect::<Vec<_>>().join(", ")),
         ("frame", format!("{}, captured {}", decision.frame.seq, time(decision.frame.stamp.wall_us()))),

@@ -18,9 +18,10 @@ macro_rules! sections {
 }
 
 sections! {
-    FILE "the file" ["version", "site", "model", "mqtt", "store", "presence", "camera", "schedule", "rule", "door"]
+    FILE "the file" ["version", "site", "model", "detector", "mqtt", "store", "presence", "camera", "schedule", "rule", "door"]
     SITE "[site]" ["name", "timezone"]
     MODEL "[model]" ["manifest", "workers"]
+    DETECTOR "[detector]" ["manifest", "labels"]
     MQTT "[mqtt]" [
         "url", "user", "password_file", "ca_file", "prefix", "discovery_prefix", "client_id",
     ]
@@ -33,7 +34,7 @@ sections! {
     PRESENCE "[presence]" ["gap"]
     CAMERA "[[camera]]" [
         "id", "source", "fps", "size", "stall_after", "announce_after", "pace", "loop", "motion", "crops", "tamper",
-        "mask", "zone",
+        "mask", "zone", "line",
     ]
     SOURCE "source = { … }" [
         "v4l2", "ffmpeg", "decoder", "codec", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
@@ -43,10 +44,12 @@ sections! {
     TAMPER "tamper = { … }" ["after", "frozen_after"]
     MASK "[[camera.mask]]" ["polygon", "box"]
     ZONE "[[camera.zone]]" ["id", "polygon", "box"]
+    LINE "[[camera.line]]" ["id", "from", "to"]
     SCHEDULE "[schedule.NAME]" ["days", "from", "to"]
     RULE "[[rule]]" [
-        "id", "camera", "cameras", "tamper", "zone", "label", "labels", "min_score", "margin", "agree", "within", "for",
-        "during", "every", "cooldown", "max_per_hour", "authorize", "alert", "snapshot", "boxes", "clip", "log",
+        "id", "camera", "cameras", "tamper", "entered", "left", "loiters", "crossed", "direction", "count", "covered",
+        "zone", "label", "labels", "min_score", "margin", "agree", "within", "for", "during", "every", "cooldown",
+        "max_per_hour", "authorize", "alert", "snapshot", "boxes", "clip", "log",
     ]
     CLIP "clip = { … }" ["before", "after"]
     DOOR "[[door]]" [

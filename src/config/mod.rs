@@ -26,7 +26,7 @@ pub use problem::{Grade, Problem, Problems};
 
 use crate::domain::{CameraId, RuleId};
 use crate::{capture, doors, evidence, infer, notify, rules, store, watch};
-use check::ModelLabels;
+use check::{DetectorLabels, ModelLabels, Models};
 use file::{ConfigText, Place};
 use reader::Report;
 
@@ -40,6 +40,8 @@ pub struct Config {
     pub site: String,
     /// The model and its workers.
     pub model: infer::Settings,
+    /// The detector, if there is one.
+    pub detector: Option<infer::DetectorSettings>,
     /// The cameras, in the order of the file; at least one.
     pub cameras: Vec<CameraConfig>,
     /// The rules with their schedules.
@@ -129,7 +131,9 @@ fn checked(text: &str, sha256: Arc<str>, place: &Place, report: &Report) -> Opti
     }
     let raw = raw::read(&document, place, report);
     let labels = raw.model.as_ref().and_then(|model| ModelLabels::read(&model.manifest, report));
-    check::config(raw, labels.as_ref(), sha256, report)
+    let detector = raw.detector.as_ref().and_then(|detector| DetectorLabels::read(detector, report));
+    let models = Models { classifier: labels.as_ref(), detector: detector.as_ref() };
+    check::config(raw, models, sha256, report)
 }
 
 fn syntax_problems(text: &str, faults: &[toml::de::Error], report: &Report) {

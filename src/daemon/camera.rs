@@ -12,7 +12,7 @@ use super::judge::ToRules;
 use super::load::Load;
 use crate::capture::{Camera, Pace};
 use crate::clock::Clock;
-use crate::domain::{CameraId, CameraState, Frame, Tamper};
+use crate::domain::{CameraId, CameraState, Frame, Look, Sighting, Tamper, Things};
 use crate::evidence::Feed;
 use crate::shutdown::Stop;
 use crate::slots::Slots;
@@ -137,6 +137,9 @@ pub(super) fn run(
             desk.gated.fetch_add(1, Ordering::Relaxed);
             return;
         };
+        if is_still(&look) {
+            desk.gated.fetch_add(1, Ordering::Relaxed);
+        }
         if desk.pace == Pace::Fast {
             // Played as fast as it is decided: wait for our turn, so that nothing is evicted.
             while !slots.wait_free(desk.index, TURN) && !stop.is_requested() {}
@@ -149,6 +152,16 @@ pub(super) fn run(
     };
     camera.run(stop, &mut sink, &mut |state, why| health.borrow_mut().became(state, why));
     feed.ended(&desk.camera);
+}
+
+/// Whether nothing in a look costs any work: it only tells the rules that nothing moves.
+fn is_still(look: &Look) -> bool {
+    let still = |sighting: &Sighting| match &sighting.things {
+        Things::Unsaid => true,
+        Things::Moving { rects, .. } => rects.is_empty(),
+        Things::Detect => false,
+    };
+    look.regions.is_empty() && look.sighting.as_ref().is_none_or(still)
 }
 
 /// A camera's state, made of what its source says and of the strain on the workers.

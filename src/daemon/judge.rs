@@ -15,14 +15,16 @@ use super::blips::{Blips, Change};
 use super::snapshot;
 use crate::clock::Clock;
 use crate::domain::{
-    Answer, CameraId, CameraState, Decision, Frame, NormRect, Prediction, RuleId, Stamp, Tamper, Verdict,
+    Answer, CameraId, CameraState, Decision, Frame, ModelId, NormRect, Prediction, RuleId, Scene, Stamp,
+    Tamper, Verdict,
 };
 use crate::evidence::Wish;
-use crate::infer::Seen;
+use crate::infer::{Seen, Sighted};
 use crate::notify::States;
 use crate::rules::{Engine, Input, RuleSet};
 use crate::shutdown::Stop;
 use crate::store::{Job, NewEvent, Picture};
+use crate::track::{self, Tracker};
 
 /// How often the engine is told that time passes.
 const TICK: Duration = Duration::from_millis(250);
@@ -51,6 +53,8 @@ pub(super) struct JudgeHealth {
     pub(super) beat: AtomicU64,
     /// Predictions the engine was told.
     pub(super) predictions: AtomicU64,
+    /// Tracks begun, over all cameras.
+    pub(super) tracks: AtomicU64,
     /// Decisions by verdict: authorise, deny, alert, log.
     pub(super) decisions: [AtomicU64; 4],
     /// Decisions that could not be handed over because the recorder had ended.
@@ -64,6 +68,11 @@ pub(super) struct Judge {
     pub(super) states: Option<States>,
     pub(super) health: Arc<JudgeHealth>,
     pub(super) model_sha256: Arc<str>,
+    /// The detector's name and hash, where there is one.
+    pub(super) detector: Option<(ModelId, Arc<str>)>,
+    /// How boxes become tracks, and those of each camera.
+    pub(super) tracking: track::Settings,
+    pub(super) trackers: BTreeMap<CameraId, Tracker>,
     pub(super) config_sha256: Arc<str>,
     pub(super) persons: BTreeMap<CameraId, Persons>,
     pub(super) blips: Blips,
@@ -114,12 +123,48 @@ impl Judge {
             self.health.predictions.fetch_add(1, Ordering::Relaxed);
             self.step(&Input::Prediction(prediction.clone()), Some((&seen.frame, Some(*rect))));
         }
-        self.note_persons(&seen.predictions, seen.frame.camera(), seen.frame.at().stamp);
+        let mut said: Vec<Prediction> = seen.predictions.clone();
+        if let Some(sighted) = &seen.sighted {
+            said.extend(self.follow(sighted, &seen.frame));
+        }
+        if !said.is_empty() {
+            self.note_persons(&said, seen.frame.camera(), seen.frame.at().stamp);
+        }
+    }
+
+    /// Makes tracks of what was found of things, and tells the engine. Returns what was said of persons.
+    fn follow(&mut self, sighted: &Sighted, frame: &Arc<Frame>) -> Vec<Prediction> {
+        let (camera, at) = (frame.camera().clone(), frame.at());
+        let settings = self.tracking;
+        let tracker = self.trackers.entry(camera.clone()).or_insert_with(|| Tracker::new(settings));
+        let begun = tracker.begun();
+        let tracks = match &sighted.things {
+            Some(things) => Some(tracker.step(at.stamp, things.clone())),
+            None => {
+                tracker.rest(at.stamp);
+                None
+            }
+        };
+        self.health.tracks.fetch_add(tracker.begun() - begun, Ordering::Relaxed);
+        let seen = tracks.iter().flat_map(|tracks| &tracks.seen);
+        let detector = self.detector.as_ref().map(|(id, _)| id);
+        // A detector may tell of cars as well; what Home Assistant is told of are persons.
+        let person = |p: &&Prediction| Some(&p.model) != detector || p.answer().as_str() == "person";
+        let persons = seen.filter_map(|track| track.prediction.as_ref()).filter(person).cloned().collect();
+        let covered = sighted.covered.clone();
+        self.step(&Input::Scene(Scene { camera, frame: at, tracks, covered }), Some((frame, None)));
+        persons
     }
 
     fn health_changed(&mut self, camera: CameraId, state: CameraState, why: &str) {
         if let Some(change) = self.blips.heard(&camera, state, why, self.clock.now()) {
             self.tell(&change);
+        }
+        if matches!(state, CameraState::Stalled | CameraState::Offline)
+            && let Some(tracker) = self.trackers.get_mut(&camera)
+        {
+            // The engine forgets them as well.
+            let _ = tracker.forget();
         }
         self.step(&Input::CameraHealth { camera, state }, None);
     }
@@ -195,13 +240,16 @@ impl Judge {
             let wish = decision.rule.as_ref().and_then(|rule| self.wishes.get(rule));
             let boxed = wish.is_none_or(|wish| wish.boxes);
             let picture = seen.filter(|_| pictured).map_or(Picture::None, |(frame, rect)| {
-                let rect = rect.filter(|_| boxed);
+                let followed = decision.observation.track.map(|track| track.rect);
+                let rect = rect.or(followed).filter(|_| boxed);
                 snapshot::of(frame, rect.map(|rect| snapshot::mark(&decision, rect)).into_iter().collect())
             });
             let clip = wish.and_then(|wish| wish.clip);
+            let detector = self.detector.as_ref().filter(|(id, _)| *id == decision.model);
+            let model_sha256 = detector.map_or(&self.model_sha256, |(_, sha256)| sha256);
             self.record(NewEvent {
+                model_sha256: Arc::clone(model_sha256),
                 decision,
-                model_sha256: Arc::clone(&self.model_sha256),
                 config_sha256: Arc::clone(&self.config_sha256),
                 picture,
                 clip,

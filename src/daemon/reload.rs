@@ -19,7 +19,7 @@ pub(super) fn reload(topology: &mut Topology, path: &Path) {
         }
     };
     let fixed = changed_parts(&topology.config, &loaded.config);
-    if let Some(part) = fixed.iter().find(|part| ["camera", "door", "model"].contains(part)) {
+    if let Some(part) = fixed.iter().find(|part| ["camera", "door", "model", "detector"].contains(part)) {
         error!("reload refused, the old rules stay: a changed [{part}] section needs a restart");
         return;
     }
@@ -43,6 +43,9 @@ fn changed_parts(running: &Config, new: &Config) -> Vec<&'static str> {
     }
     if running.model != new.model {
         parts.push("model");
+    }
+    if running.detector != new.detector {
+        parts.push("detector");
     }
     let kept = |config: &Config| (config.store.clone(), config.clips.clone(), config.write_budget);
     if kept(running) != kept(new) {

@@ -20,6 +20,12 @@ pub struct Summary {
     pub failed_looks: u64,
     /// Mean wall time of one preprocessing and inference.
     pub mean_inference: Duration,
+    /// Pictures given to the detector.
+    pub detections: u64,
+    /// Mean wall time of one of them.
+    pub mean_detection: Duration,
+    /// Tracks begun.
+    pub tracks: u64,
     /// Decisions: authorise, deny, alert, log.
     pub decisions: [u64; 4],
     /// Events committed.
@@ -134,6 +140,13 @@ impl fmt::Display for Summary {
             "  model: {} inferences, {ms:.1} ms each, {} looks failed",
             self.inferences, self.failed_looks
         )?;
+        if self.detections > 0 {
+            let ms = self.mean_detection.as_secs_f64() * 1e3;
+            writeln!(f, "  detector: {} pictures, {ms:.1} ms each", self.detections)?;
+        }
+        if self.tracks > 0 {
+            writeln!(f, "  tracks: {} begun", self.tracks)?;
+        }
         let [grants, denials, alerts, logs] = self.decisions;
         writeln!(f, "  decisions: {grants} authorise, {denials} deny, {alerts} alert, {logs} log")?;
         write!(f, "  events: {} committed, {} lost; alerts: ", self.committed, self.lost)?;

@@ -23,12 +23,13 @@ use crate::clock::{self, Clock};
 use crate::config::{CameraConfig, Config};
 use crate::domain::{Outcome, Stamp, Verdict};
 use crate::doors::{Doors, Grant};
-use crate::infer::{Classifier, Model, PoolCounts, Seen, run_worker};
+use crate::infer::{Detector, DetectorModel, Eyes, InferError, Model, PoolCounts, Seen, run_worker};
 use crate::notify::{self, Publisher};
 use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
 use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
+use crate::track;
 use crate::words::in_words;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
@@ -56,6 +57,7 @@ impl Stage {
 pub(super) struct Topology {
     pub(super) config: Config,
     model: Arc<Model>,
+    detector: Option<Arc<DetectorModel>>,
     started: Stamp,
     desks: Vec<Arc<Desk>>,
     captured: Vec<Arc<capture::Counters>>,
@@ -84,6 +86,7 @@ impl Topology {
     /// Builds everything, then starts every thread.
     pub(super) fn start(config: Config, clock: &Arc<dyn Clock>) -> Result<Self, DaemonError> {
         let model = load_model(&config)?;
+        let detector = load_detector(&config)?;
         let mut store = Store::open(&config.store).map_err(DaemonError::Store)?;
         if store.left_open() > 0 {
             warn!("{} events were left open by a crash: marked unknown, never run again", store.left_open());
@@ -114,6 +117,7 @@ impl Topology {
             clock_synchronised: None,
             started: clock.now(),
             model,
+            detector,
             config,
             cameras,
             workers: Crew::new(),
@@ -194,6 +198,9 @@ impl Topology {
         stop: Stop,
     ) -> Result<(), DaemonError> {
         let patience = self.config.cameras.iter().map(|c| (c.capture.camera.clone(), c.announce_after));
+        let detector = self.detector.as_ref().map(|detector| detector.manifest());
+        let default = track::Settings::default();
+        let tracking = track::Settings { sure: detector.map_or(default.sure, |d| d.score), ..default };
         let judge = Judge {
             engine: Engine::new(Arc::new(self.config.rules.clone())),
             clock: Arc::clone(clock),
@@ -201,6 +208,9 @@ impl Topology {
             states: self.notified.as_ref().map(|handles| handles.states.clone()),
             health: Arc::clone(&self.judged),
             model_sha256: self.model.manifest().sha256.as_str().into(),
+            detector: detector.map(|d| (d.id.clone(), d.sha256.as_str().into())),
+            tracking,
+            trackers: BTreeMap::new(),
             config_sha256: Arc::clone(&self.config.sha256),
             persons: BTreeMap::new(),
             blips: Blips::new(patience),
@@ -213,16 +223,29 @@ impl Topology {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = self.config.model.worker_count(cores);
         for number in 0..count {
-            let classifier: Box<dyn Classifier> = Box::new(self.model.worker().map_err(DaemonError::Model)?);
+            let eyes = self.eyes().map_err(DaemonError::Model)?;
             let (slots, clock, counts) = (self.slots.clone(), Arc::clone(clock), Arc::clone(&self.pool));
-            let (id, rules) = (self.model.manifest().id.clone(), self.rules_sender());
+            let rules = self.rules_sender();
             spawn(&mut self.workers, &format!("infer-{number}"), move || {
                 let mut out = |seen: Seen| rules.send(ToRules::Seen(seen)).is_ok();
-                run_worker(&slots, classifier, &id, clock.as_ref(), &counts, &mut out);
+                run_worker(&slots, eyes, clock.as_ref(), &counts, &mut out);
             })?;
         }
         info!("{count} inference workers, model {}", self.model.manifest().id);
         Ok(())
+    }
+
+    /// What one worker looks with.
+    fn eyes(&self) -> Result<Eyes, InferError> {
+        let detector = match &self.detector {
+            Some(detector) => {
+                let finder: Box<dyn Detector> = Box::new(detector.finder()?);
+                Some((finder, detector.manifest().id.clone()))
+            }
+            None => None,
+        };
+        let model = self.model.manifest().id.clone();
+        Ok(Eyes { classifier: Box::new(self.model.worker()?), model, detector })
     }
 
     fn start_cameras(&mut self, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<(), DaemonError> {
@@ -339,6 +362,13 @@ fn load_model(config: &Config) -> Result<Arc<Model>, DaemonError> {
     model.verify(&super::read_picture).map_err(DaemonError::Model)?;
     info!("model {} loaded, {} golden pictures verified", model.manifest().id, model.manifest().golden.len());
     Ok(model)
+}
+
+fn load_detector(config: &Config) -> Result<Option<Arc<DetectorModel>>, DaemonError> {
+    let Some(settings) = &config.detector else { return Ok(None) };
+    let detector = DetectorModel::load(settings).map_err(DaemonError::Model)?;
+    info!("detector {} loaded", detector.manifest().id);
+    Ok(Some(Arc::new(detector)))
 }
 
 /// Passes a committed grant on to the doors. They hold one at a time: what does not fit is refused, not queued.

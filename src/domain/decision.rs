@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Answer, CameraId, DoorId, EventId, FrameRef, Label, ModelId, RuleId, Score, Stamp, ZoneId};
+use super::{
+    Answer, CameraId, DoorId, EventId, FrameRef, Label, ModelId, RuleId, Score, Stamp, TrackRef, ZoneId,
+};
 
 /// How much an alert matters. Ordered: `Info < Warning < Critical`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,6 +106,8 @@ pub struct Observation {
     pub first: Stamp,
     /// Capture of the last.
     pub last: Stamp,
+    /// The track that it is about, where the rule is about one.
+    pub track: Option<TrackRef>,
 }
 
 /// One decision of the rules engine, complete with its grounds.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{CameraId, FrameSeq, Label, ModelId, NormRect, Pixels, Planes, Stamp, ZoneId, yuv};
+use super::{CameraId, FrameSeq, Label, ModelId, NormRect, Pixels, Planes, Sighting, Stamp, ZoneId, yuv};
 
 /// A probability or confidence: finite, within 0..=1.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
@@ -174,13 +174,15 @@ pub struct Region {
     pub rect: NormRect,
 }
 
-/// A frame that the watch room found worth a look, with the regions to classify (at least one).
+/// A frame that the watch room found worth a look: with regions to classify, with a sighting of things, or both.
 #[derive(Debug, Clone)]
 pub struct Look {
     /// The picture, shared between its regions.
     pub frame: Arc<Frame>,
     /// What to classify in it, in configuration order.
     pub regions: Vec<Region>,
+    /// What moves or is to be detected in it, where rules ask for tracks or covered areas.
+    pub sighting: Option<Sighting>,
 }
 
 /// What the model says of one region of one frame.

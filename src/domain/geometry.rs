@@ -36,6 +36,9 @@ pub enum ZoneError {
     /// All corners lie on a line, or two edges of a box coincide.
     #[error("the zone has no area")]
     NoArea,
+    /// Both ends of a line are one point.
+    #[error("the line has no length")]
+    NoLength,
 }
 
 impl NormRect {
@@ -77,6 +80,12 @@ impl NormRect {
         let (x0, y0) = (self.x0.max(other.x0), self.y0.max(other.y0));
         let (x1, y1) = (self.x1.min(other.x1), self.y1.min(other.y1));
         (x0 < x1 && y0 < y1).then_some(NormRect { x0, y0, x1, y1 })
+    }
+
+    /// Where a thing in this box stands: the middle of its lower edge, as `(x, y)`.
+    #[must_use]
+    pub fn foot(&self) -> (f32, f32) {
+        ((self.x0 + self.x1) / 2.0, self.y1)
     }
 
     /// Intersection over union, 0..=1.

@@ -11,10 +11,12 @@ mod clip;
 mod decision;
 mod frame;
 mod geometry;
+mod line;
 mod name;
 mod pixels;
 mod secret;
 mod stamp;
+mod track;
 pub mod yuv;
 
 pub use clip::{ClipFile, ClipState, ClipWish};
@@ -23,7 +25,11 @@ pub use frame::{
     Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score, Tamper,
 };
 pub use geometry::{NormRect, PixelRect, Polygon, Zone, ZoneError};
-pub use name::{BadName, CameraId, DoorId, EventId, FrameSeq, Label, ModelId, RuleId, ScheduleId, ZoneId};
+pub use line::{Line, Side};
+pub use name::{
+    BadName, CameraId, DoorId, EventId, FrameSeq, Label, LineId, ModelId, RuleId, ScheduleId, ZoneId,
+};
 pub use pixels::{Pixels, Planes};
 pub use secret::{Login, Secret};
 pub use stamp::Stamp;
+pub use track::{Detection, Scene, Sighting, Things, Track, TrackId, TrackRef, Tracks};

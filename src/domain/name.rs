@@ -68,6 +68,8 @@ names! {
     CameraId = "camera id";
     /// The name of a zone, unique within its camera.
     ZoneId = "zone id";
+    /// The name of a line, unique within its camera.
+    LineId = "line id";
     /// The name of a rule.
     RuleId = "rule id";
     /// The name of a door.
@@ -79,7 +81,8 @@ names! {
 }
 
 impl ModelId {
-    /// Stands where a decision rests on no model but on the picture itself: a tampered camera, a covered zone.
+    /// Stands where a decision rests on no model but on the picture itself: a tampered camera, a covered zone, a thing
+    /// that moves.
     #[must_use]
     pub fn watch() -> Self {
         Self("watch".into())

@@ -5,6 +5,7 @@
 //! knows nothing of rules, and only this room knows tract.
 
 mod accuracy;
+mod detector;
 mod kernels;
 mod manifest;
 mod model;
@@ -16,9 +17,10 @@ mod worker;
 use std::path::PathBuf;
 
 pub use accuracy::Accuracy;
+pub use detector::{DetectorManifest, DetectorModel, DetectorSettings, Finder};
 pub use manifest::{Channels, Golden, Input, Manifest, ManifestError, Resize};
 pub use model::Model;
-pub use pool::{Answer, Classifier, PoolCounts, Seen, run_worker};
+pub use pool::{Answer, Classifier, Detector, Eyes, Found, PoolCounts, Seen, Sighted, run_worker};
 pub use preprocess::Preprocessor;
 pub use worker::Worker;
 

@@ -67,6 +67,11 @@ struct Wire<'a> {
     model: &'a str,
     model_sha256: &'a str,
     config_sha256: &'a str,
+    /// Of rules about tracks: which, and its box.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<u64>,
+    #[serde(rename = "box", skip_serializing_if = "Option::is_none")]
+    rect: Option<[f64; 4]>,
     snapshot: Option<Snapshot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot_left_out: Option<&'static str>,
@@ -150,6 +155,8 @@ fn wire<'a>(
         model: decision.model.as_str(),
         model_sha256: &event.model_sha256,
         config_sha256: &event.config_sha256,
+        track: seen.track.map(|track| track.id.0),
+        rect: seen.track.map(|track| track.rect.corners().map(four_digits)),
         snapshot,
         snapshot_left_out: left_out.map(LeftOut::as_str),
     }
@@ -171,7 +178,11 @@ fn rfc3339(wall_us: i64) -> String {
 
 /// Four digits are more than a probability deserves; they keep `0.97` from becoming `0.9700000286102295`.
 fn rounded(score: Score) -> f64 {
-    (f64::from(score.get()) * 10_000.0).round() / 10_000.0
+    four_digits(score.get())
+}
+
+fn four_digits(value: f32) -> f64 {
+    (f64::from(value) * 10_000.0).round() / 10_000.0
 }
 
 fn shortened(text: &str) -> &str {
@@ -193,8 +204,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::domain::{
-        Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation, Outcome,
-        RuleId, Stamp, ZoneId,
+        Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, NormRect,
+        Observation, Outcome, RuleId, Stamp, TrackId, TrackRef, ZoneId,
     };
 
     pub(in crate::notify) fn settings() -> Settings {
@@ -224,6 +235,7 @@ pub(super) mod tests {
             mean: score(0.97),
             first: stamp,
             last: stamp,
+            track: None,
         };
         let decision = Decision {
             rule: Some(RuleId::new("stranger").unwrap()),
@@ -265,6 +277,16 @@ pub(super) mod tests {
         });
         assert_eq!(parsed(&messages[0]), expected);
         assert!(messages.iter().all(|m| !m.retain), "an alert is news, not a state");
+    }
+
+    #[test]
+    fn an_alert_about_a_track_says_which_and_where() {
+        let mut alert = alert(1, None);
+        let rect = NormRect::new(0.1, 0.25, 0.3, 0.75).unwrap();
+        alert.event.decision.observation.track = Some(TrackRef { id: TrackId(7), rect });
+        let told = parsed(&messages(&settings(), &alert, None)[0]);
+        assert_eq!(told["track"], 7);
+        assert_eq!(told["box"], serde_json::json!([0.1, 0.25, 0.3, 0.75]));
     }
 
     /// The JSON that follows `<!-- name -->` in `docs/mqtt.md`.

@@ -82,6 +82,7 @@ fn decision(
         mean: Score::CERTAIN,
         first: frame.stamp,
         last: frame.stamp,
+        track: None,
     };
     Decision { rule, verdict, observation, frame, model: ModelId::watch(), top: Vec::new(), reason, at }
 }

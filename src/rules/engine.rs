@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::alarm::Alarms;
 use super::ledger::Ledger;
+use super::scene::Stage;
 use super::view::{Context, View, is_somebody};
 use super::watch::Watch;
 use super::{Input, Rule, RuleSet, Trigger};
-use crate::domain::{CameraId, CameraState, Decision, DoorId, Prediction, RuleId, Stamp, ZoneId};
+use crate::domain::{CameraId, CameraState, Decision, DoorId, Prediction, RuleId, Scene, Stamp, ZoneId};
 
 /// The state of all rules. See the [room's page](super) for what decides what.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Engine {
     views: BTreeMap<CameraId, BTreeMap<Option<ZoneId>, View>>,
     /// What was done to each camera, and who waits for it.
     alarms: BTreeMap<CameraId, Alarms>,
+    /// The tracks before the cameras that some rule follows.
+    stages: BTreeMap<CameraId, Stage>,
     /// One per rule, in configuration order.
     ledgers: Vec<Ledger>,
     /// What was last heard of each door that some rule opens.
@@ -42,20 +45,26 @@ impl Engine {
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let mut views: BTreeMap<CameraId, BTreeMap<Option<ZoneId>, View>> = BTreeMap::new();
         let mut alarms: BTreeMap<CameraId, Alarms> = BTreeMap::new();
+        let mut stages: BTreeMap<CameraId, Stage> = BTreeMap::new();
         for (position, rule) in rules.rules.iter().enumerate() {
             for camera in &rule.cameras {
-                if matches!(rule.trigger, Trigger::Tamper(_)) {
-                    alarms.entry(camera.clone()).or_default().add(position);
-                    continue;
+                match rule.trigger {
+                    Trigger::Tamper(_) => alarms.entry(camera.clone()).or_default().add(position),
+                    Trigger::Track(_) | Trigger::Count(_) | Trigger::Covered(_) => {
+                        stages.entry(camera.clone()).or_default().add(position);
+                    }
+                    Trigger::Predictions => {
+                        let zones = views.entry(camera.clone()).or_default();
+                        zones.entry(rule.zone.clone()).or_default().add(position, rule);
+                    }
                 }
-                let zones = views.entry(camera.clone()).or_default();
-                zones.entry(rule.zone.clone()).or_default().add(position, rule);
             }
         }
         let doors = rules.rules.iter().flat_map(Rule::doors);
         Self {
             views,
             alarms,
+            stages,
             ledgers: vec![Ledger::default(); rules.rules.len()],
             doors: doors.map(|door| (door.clone(), DoorFacts::default())).collect(),
             mode: None,
@@ -82,6 +91,7 @@ impl Engine {
                 let alarms = self.alarms.entry(camera.clone()).or_default();
                 return alarms.step(camera, *tamper, *frame, &mut context);
             }
+            Input::Scene(scene) => return self.follow(scene, now),
             Input::Tick => {}
             Input::CameraHealth { camera, state } => self.health(camera, *state),
             Input::Factor { door, factor, accepted } => {
@@ -152,11 +162,29 @@ impl Engine {
         })
     }
 
+    fn follow(&mut self, scene: &Scene, now: Stamp) -> Vec<Decision> {
+        let Some(stage) = self.stages.get_mut(&scene.camera) else { return Vec::new() };
+        let mut context = Context {
+            rules: &self.rules,
+            ledgers: &mut self.ledgers,
+            clock_trusted: self.clock_trusted,
+            now,
+        };
+        stage.step(scene, &mut context).unwrap_or_else(|| {
+            self.ignored += 1;
+            Vec::new()
+        })
+    }
+
     fn health(&mut self, camera: &CameraId, state: CameraState) {
-        if matches!(state, CameraState::Stalled | CameraState::Offline)
-            && let Some(zones) = self.views.get_mut(camera)
-        {
+        if !matches!(state, CameraState::Stalled | CameraState::Offline) {
+            return;
+        }
+        if let Some(zones) = self.views.get_mut(camera) {
             zones.values_mut().for_each(View::blink);
+        }
+        if let Some(stage) = self.stages.get_mut(camera) {
+            stage.blink();
         }
     }
 
@@ -190,6 +218,11 @@ impl Engine {
                 let place = places.get(&self.rules.rules[watch.rule].id);
                 let known = old.watches.iter().find(|old| Some(&old.rule) == place);
                 watch.last_fired = known.and_then(|old| old.last_fired);
+            }
+        }
+        for (camera, stage) in &mut self.stages {
+            if let Some(old_stage) = old.stages.remove(camera) {
+                stage.carry(old_stage, &self.rules, &old.rules);
             }
         }
         for (camera, zones) in &mut self.views {

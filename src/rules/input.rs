@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use super::RuleSet;
-use crate::domain::{CameraId, CameraState, DoorId, FrameRef, Prediction, Tamper};
+use crate::domain::{CameraId, CameraState, DoorId, FrameRef, Prediction, Scene, Tamper};
 
 /// All that can wake the engine. A closed list: what is not here cannot influence a decision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The model spoke.
     Prediction(Prediction),
+    /// The tracker and the watch spoke of one frame.
+    Scene(Scene),
     /// Time passed. Decides nothing: a person is there while frames say so, not while a clock runs.
     Tick,
     /// A camera changed its state. *Stalled* and *offline* empty its windows: a presence across an outage must be

@@ -21,19 +21,25 @@
 //! 5. **Denial.** Whoever stands before a door that no rule opens leaves one denial per presence, with the grounds
 //!    of each rule.
 //!
-//! A rule may be woken by other things than predictions ([`Trigger`]): by a camera that somebody laid hands on.
+//! A rule may be woken by other things than predictions ([`Trigger`]): by a camera that somebody laid hands on, by
+//! what a track does, by how many tracks there are, by how much of a zone is covered. The predictions of a track
+//! have a window of their own, so *k* of *n* is asked of each thing by itself. What a track does fires once per
+//! deed and track, and cools down per track; a number and a share are presences like any other.
 //!
 //! # What must not happen here
 //! No clock, no file, no socket, no thread, no randomness, no hashing order; no pixel. A schedule never grants
 //! anything while the wall clock is known to be wrong. A tick never decides anything: only frames are evidence.
-//! Memory is bounded by the configuration: 64 predictions per camera and zone, `max_per_hour` stamps per rule.
+//! Memory is bounded by the configuration: 64 predictions per camera and zone, `max_per_hour` stamps per rule; and by
+//! the tracker: 64 predictions per track that it has not given up.
 
 mod alarm;
+mod deed;
 mod doorway;
 mod engine;
 mod input;
 mod ledger;
 mod reason;
+mod scene;
 mod schedule;
 mod settings;
 mod view;
@@ -48,7 +54,9 @@ mod properties;
 mod scripts;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tracks;
 
 pub use engine::Engine;
 pub use input::Input;
-pub use settings::{Action, Agreement, During, Rule, RuleSet, Schedule, Trigger};
+pub use settings::{Action, Agreement, Count, Deed, During, Places, Rule, RuleSet, Schedule, Trigger};

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::deed::Happened;
 use super::schedule::Gate;
 use super::watch::{Spent, Standing, Watch};
 use super::window::{Digest, Seen, Tally, Window, mean};
-use super::{During, Rule};
-use crate::domain::Tamper;
+use super::{Deed, During, Rule, Trigger};
+use crate::domain::{Tamper, TrackId};
 
 /// Why `rule` fired, e.g. `person 4 of 6, mean 0.97 ≥ 0.80, held 2.0 s, outside schedule workdays`.
 pub(super) fn firing(rule: &Rule, tally: Tally, digest: &Digest, held: Duration) -> String {
@@ -29,6 +30,75 @@ pub(super) fn tampered(tamper: Tamper, rule: Option<&Rule>) -> String {
     let mut text = format!("the camera is {}", tamper.as_str());
     side(&mut text, rule.and_then(|rule| rule.during.as_ref()));
     text
+}
+
+/// What one frame says as a whole.
+pub(super) enum Fact {
+    /// So many tracks.
+    Number(u32),
+    /// Such a share of the zone.
+    Share(f32),
+}
+
+/// Why `rule` fired at a track, e.g. `track 7 entered zone yard: person 4 of 5, mean 0.91 ≥ 0.70`.
+pub(super) fn deed(rule: &Rule, id: TrackId, happened: Happened, tally: Tally, digest: &Digest) -> String {
+    let place = place(rule);
+    let mut text = match (happened, &rule.trigger) {
+        (Happened::Stays(time), Trigger::Track(Deed::Loitered(_))) => {
+            format!("track {id} has been in {place} for {}", seconds(time))
+        }
+        (Happened::Stays(time), _) if !rule.hold.is_zero() => {
+            format!("track {id} entered {place}, stayed {}", seconds(time))
+        }
+        (Happened::Stays(_), _) => format!("track {id} entered {place}"),
+        (Happened::Left(time), _) => format!("track {id} left {place} after {}", seconds(time)),
+        (Happened::Crossed(side), Trigger::Track(Deed::Crossed { line, .. })) => {
+            format!("track {id} crossed line {line} to the {}", side.as_str())
+        }
+        (Happened::Crossed(side), _) => format!("track {id} crossed to the {}", side.as_str()),
+    };
+    if !rule.answers.is_empty() {
+        push(
+            &mut text,
+            format_args!(
+                ": {} {} of {}, mean {:.2}",
+                answers(rule),
+                tally.agreed,
+                tally.of,
+                digest.mean.get()
+            ),
+        );
+        if digest.mean >= rule.min_score {
+            push(&mut text, format_args!(" ≥ {:.2}", rule.min_score.get()));
+        }
+    }
+    side(&mut text, rule.during.as_ref());
+    text
+}
+
+/// Why `rule` fired at a number or a share, e.g. `3 person in zone yard, asked for at least 3, held 2.0 s`.
+pub(super) fn fact(rule: &Rule, fact: &Fact, held: Duration) -> String {
+    let (place, what) = (place(rule), answers(rule));
+    let mut text = match (fact, &rule.trigger) {
+        (Fact::Number(n), Trigger::Count(count)) => {
+            let what = if what.is_empty() { String::new() } else { format!(" {what}") };
+            format!("{n}{what} in {place}, asked for {count}")
+        }
+        (Fact::Share(share), Trigger::Covered(least)) => {
+            format!("{:.0} % of {place} covered, asked for {:.0} %", share * 100.0, least.get() * 100.0)
+        }
+        (Fact::Number(n), _) => format!("{n} in {place}"),
+        (Fact::Share(share), _) => format!("{:.0} % of {place} covered", share * 100.0),
+    };
+    if !rule.hold.is_zero() {
+        push(&mut text, format_args!(", held {}", seconds(held)));
+    }
+    side(&mut text, rule.during.as_ref());
+    text
+}
+
+fn place(rule: &Rule) -> String {
+    rule.zone.as_ref().map_or_else(|| "the picture".to_owned(), |zone| format!("zone {zone}"))
 }
 
 /// Which side of its schedule a rule is on.

@@ -131,6 +131,7 @@ mod tests {
             rules: Vec::new(),
             background: [].into(),
             presence_gap: std::time::Duration::from_secs(5),
+            places: Default::default(),
         };
         let wall_us = utc.parse::<Timestamp>().unwrap().as_microsecond();
         Moment::new(&rules, wall_us).gate(Some(&During { schedule: name, negated }))
@@ -187,6 +188,7 @@ mod tests {
             rules: Vec::new(),
             background: [].into(),
             presence_gap: std::time::Duration::from_secs(5),
+            places: Default::default(),
         };
         for negated in [false, true] {
             let during = During { schedule: ScheduleId::new("gone").unwrap(), negated };

@@ -74,6 +74,7 @@ pub(super) fn set(rules: &[Rule]) -> Arc<RuleSet> {
         rules: rules.to_vec(),
         background: [Label::new("empty").unwrap()].into(),
         presence_gap: secs(3.0),
+        places: super::tracks::places(),
     })
 }
 

@@ -1,12 +1,16 @@
 //! What the engine works by. Built and checked by `config`; here it is taken as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 
-use crate::domain::{Answer, CameraId, DoorId, Label, RuleId, ScheduleId, Score, Severity, Tamper, ZoneId};
+use crate::domain::{
+    Answer, CameraId, DoorId, Label, Line, LineId, Polygon, RuleId, ScheduleId, Score, Severity, Side,
+    Tamper, ZoneId,
+};
 
 /// Everything the engine works by; swapped as a whole on reload.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +26,17 @@ pub struct RuleSet {
     /// A presence is over when nothing was seen for this long; then a rule may fire again. Should be longer than
     /// the time between two looks, else every look is a presence of its own.
     pub presence_gap: Duration,
+    /// Where the zones and lines of tracks are.
+    pub places: Places,
+}
+
+/// Where the zones and lines are that rules about tracks ask for. What is not in here lies nowhere.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Places {
+    /// The zones of each camera.
+    pub zones: BTreeMap<(CameraId, ZoneId), Polygon>,
+    /// The lines of each camera.
+    pub lines: BTreeMap<(CameraId, LineId), Line>,
 }
 
 /// When a schedule is open.
@@ -46,7 +61,7 @@ pub struct Rule {
     pub zone: Option<ZoneId>,
     /// What wakes it.
     pub trigger: Trigger,
-    /// The answers it waits for; never empty, unless it is not woken by predictions.
+    /// The answers it waits for; never empty for a rule that predictions wake.
     pub answers: Vec<Answer>,
     /// A prediction counts from this probability on; *unknown* counts whatever its probability.
     pub min_score: Score,
@@ -58,7 +73,7 @@ pub struct Rule {
     pub hold: Duration,
     /// The schedule in which it may fire.
     pub during: Option<During>,
-    /// After firing it does not fire again for this long, per camera.
+    /// After firing it does not fire again for this long, per camera; a rule about what a track does, per track.
     pub cooldown: Duration,
     /// It fires at most this often in any 60 minutes, over all its cameras.
     pub max_per_hour: Option<u32>,
@@ -87,12 +102,69 @@ impl Rule {
 }
 
 /// What wakes a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Trigger {
     /// Predictions that agree.
     Predictions,
     /// One of these things was done to the camera; such a rule has no zone and opens no door.
     Tamper(Vec<Tamper>),
+    /// Something that one track does. Such a rule opens no door; with no answers every track counts.
+    Track(Deed),
+    /// How many tracks are in the zone at a time. Opens no door; with no answers every track counts.
+    Count(Count),
+    /// At least this share of the zone shows something that does not belong to the background. Opens no door.
+    Covered(Score),
+}
+
+/// Something that a track does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deed {
+    /// It comes into the zone, or is first seen in it, and stays for the rule's `hold`.
+    Entered,
+    /// It goes out of the zone, or is lost in it.
+    Left,
+    /// It stays in the zone for so long.
+    Loitered(Duration),
+    /// It crosses a line.
+    Crossed {
+        /// The line.
+        line: LineId,
+        /// To which side; `None` takes both.
+        to: Option<Side>,
+    },
+}
+
+/// A number of tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// So many or more.
+    AtLeast(u32),
+    /// So many or fewer.
+    AtMost(u32),
+    /// Just so many.
+    Exactly(u32),
+}
+
+impl Count {
+    /// Whether `n` is such a number.
+    #[must_use]
+    pub fn holds(self, n: u32) -> bool {
+        match self {
+            Count::AtLeast(least) => n >= least,
+            Count::AtMost(most) => n <= most,
+            Count::Exactly(number) => n == number,
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Count::AtLeast(n) => write!(f, "at least {n}"),
+            Count::AtMost(n) => write!(f, "at most {n}"),
+            Count::Exactly(n) => write!(f, "exactly {n}"),
+        }
+    }
 }
 
 /// `k` of the last `n` predictions of one camera and zone, all captured within `within`.

@@ -244,6 +244,7 @@ fn observation(prediction: &Prediction, tally: Tally, digest: Digest) -> Observa
         mean: digest.mean,
         first: digest.first,
         last: digest.last,
+        track: None,
     }
 }
 

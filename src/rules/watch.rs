@@ -81,6 +81,20 @@ impl Watch {
         }
     }
 
+    /// Takes in whether a fact that is plain from one frame, captured `at`, holds: a number, a share.
+    pub(super) fn note(&mut self, holds: bool, at: Stamp, presence_gap: Duration) {
+        self.register = u64::from(holds);
+        if self.last_met.is_some_and(|met| at.since(met) >= presence_gap) {
+            self.end_presence();
+        }
+        if holds {
+            self.last_met = Some(at);
+            self.agreed_since.get_or_insert(at);
+        } else {
+            self.agreed_since = None;
+        }
+    }
+
     fn end_presence(&mut self) {
         self.last_met = None;
         self.agreed_since = None;

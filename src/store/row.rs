@@ -9,28 +9,29 @@ use rusqlite::{CachedStatement, Row, named_params};
 
 use super::StoreError;
 use crate::domain::{
-    Answer, CameraId, Decision, DoorId, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation,
-    Outcome, RuleId, Score, Severity, Stamp, Verdict, ZoneId,
+    Answer, CameraId, Decision, DoorId, Event, EventId, FrameRef, FrameSeq, Label, ModelId, NormRect,
+    Observation, Outcome, RuleId, Score, Severity, Stamp, TrackId, TrackRef, Verdict, ZoneId,
 };
 
 /// Columns in the order in which [`event`] reads them.
 pub(super) const COLUMNS: &str = "row, id, at_wall_us, at_mono_us, verdict, door, severity, wants_snapshot, rule, \
      camera, zone, answer, agreed, agreed_of, mean, first_wall_us, first_mono_us, last_wall_us, last_mono_us, \
      frame_seq, frame_wall_us, frame_mono_us, model, top, reason, model_sha256, config_sha256, outcome, \
-     outcome_detail";
+     outcome_detail, track, box";
 
 /// How many they are: what a query selects after them begins at this index.
-pub(super) const COLUMN_COUNT: usize = 29;
+pub(super) const COLUMN_COUNT: usize = 31;
 
 /// Inserts what [`insert`] binds.
 pub(super) const INSERT: &str = "INSERT INTO event (id, at_wall_us, at_mono_us, verdict, door, severity, \
      wants_snapshot, rule, camera, zone, answer, agreed, agreed_of, mean, first_wall_us, first_mono_us, \
      last_wall_us, last_mono_us, frame_seq, frame_wall_us, frame_mono_us, model, top, reason, model_sha256, \
-     config_sha256, outcome, outcome_detail, bytes, picture_refused) \
+     config_sha256, outcome, outcome_detail, track, box, bytes, picture_refused) \
      VALUES (:id, :at_wall_us, :at_mono_us, :verdict, :door, :severity, :wants_snapshot, :rule, :camera, :zone, \
      :answer, :agreed, :agreed_of, :mean, :first_wall_us, :first_mono_us, :last_wall_us, :last_mono_us, \
      :frame_seq, :frame_wall_us, :frame_mono_us, :model, :top, :reason, :model_sha256, :config_sha256, \
-     :outcome, :outcome_detail, :bytes, :picture_refused)";
+     :outcome, :outcome_detail, :track, :box, :bytes, \
+     :picture_refused)";
 
 /// What a row weighs beside its texts: numbers, row header and its share of the four indexes.
 const FIXED_BYTES: usize = 320;
@@ -79,6 +80,8 @@ pub(super) fn insert(
         ":config_sha256": &*event.config_sha256,
         ":outcome": event.outcome.kind(),
         ":outcome_detail": event.outcome.detail(),
+        ":track": seen.track.map(|track| track.id.0.cast_signed()),
+        ":box": seen.track.map(|track| rect_to_json(&track.rect)),
         ":bytes": bytes.cast_signed(),
         ":picture_refused": picture_refused,
     })
@@ -120,6 +123,7 @@ impl Cells<'_> {
         let reason = self.get()?;
         let (model_sha256, config_sha256) = (self.get::<Arc<str>>()?, self.get::<Arc<str>>()?);
         let outcome = self.outcome()?;
+        let observation = Observation { track: self.track()?, ..observation };
         let decision = Decision { rule, verdict, observation, frame, model, top, reason, at };
         Ok(Event { id, decision, model_sha256, config_sha256, outcome })
     }
@@ -134,7 +138,14 @@ impl Cells<'_> {
             mean: self.score("mean")?,
             first: self.stamp()?,
             last: self.stamp()?,
+            track: None,
         })
+    }
+
+    fn track(&mut self) -> Result<Option<TrackRef>, StoreError> {
+        let id: Option<i64> = self.get()?;
+        let rect = self.optional("box", rect_from_json)?;
+        Ok(id.zip(rect).map(|(id, rect)| TrackRef { id: TrackId(id.cast_unsigned()), rect }))
     }
 
     fn verdict(&mut self) -> Result<Verdict, StoreError> {
@@ -224,4 +235,14 @@ fn top_from_json(text: &str) -> Option<Vec<(Label, Score)>> {
         .into_iter()
         .map(|(label, score)| Some((Label::new(&label).ok()?, Score::new(score as f32)?)))
         .collect()
+}
+
+/// `[0.25, 0.5, 0.75, 1.0]`; widened, as scores are.
+fn rect_to_json(rect: &NormRect) -> String {
+    serde_json::json!(rect.corners().map(f64::from)).to_string()
+}
+
+fn rect_from_json(text: &str) -> Option<NormRect> {
+    let [x0, y0, x1, y1]: [f64; 4] = serde_json::from_str(text).ok()?;
+    NormRect::new(x0 as f32, y0 as f32, x1 as f32, y1 as f32).ok()
 }

@@ -1,13 +1,11 @@
 //! The motion gate: which regions are worth a look in this frame, and what moves in them.
 
-use super::background::{Background, Comparison, Foreground, count};
+use super::background::{Background, Comparison};
 use super::grid::{LumaGrid, span};
 use super::raster::{Run, touched};
-use super::{Crops, MotionSettings, Watched, boxes};
-use crate::domain::{Frame, NormRect, Region, Stamp};
-
-/// A crop that follows a thing shows this share of its width and height on each side of it.
-const SURROUNDINGS: f32 = 0.3;
+use super::sight::{Finding, Sight};
+use super::{Crops, MotionSettings, SURROUNDINGS, Watched, boxes, share};
+use crate::domain::{Frame, NormRect, Region, Sighting, Stamp};
 
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -53,25 +51,31 @@ impl Gate {
         self.background.relit()
     }
 
-    /// What is to be looked at in this frame.
+    /// What is to be looked at in this frame, and what is told of it by `sight`.
     pub(super) fn open_regions(
         &mut self,
         frame: &Frame,
         grid: &LumaGrid,
         regions: &[Watched],
-    ) -> Vec<Region> {
+        sight: &mut Option<Sight>,
+    ) -> (Vec<Region>, Option<Sighting>) {
         let now = frame.at().stamp;
-        self.draw(grid, regions);
+        self.draw(grid, regions, sight);
         let settings = &self.settings;
+        let hold = settings.hold;
         self.moving.clear();
+        let mut tell = |finding: Finding<'_>| sight.as_mut().map(|sight| sight.tell(now, finding, hold));
+        let sighting;
         match self.background.compare(frame, grid, settings.min_change, settings.shadows) {
             Comparison::Learning => {
                 self.regions.iter_mut().for_each(|state| state.looked = Some(now));
-                return regions.iter().map(|watched| watched.region.clone()).collect();
+                let all = regions.iter().map(|watched| watched.region.clone()).collect();
+                return (all, tell(Finding::Learning));
             }
-            Comparison::Switching => {}
+            Comparison::Switching => sighting = tell(Finding::Switching),
             Comparison::Different(mut found) => {
                 self.moving = boxes::find(&mut found, settings.min_size);
+                sighting = tell(Finding::Different(&found, &self.moving));
                 for (state, watched) in self.regions.iter_mut().zip(regions) {
                     if share(&found, &state.runs) >= settings.min_area {
                         state.moved = Some(now);
@@ -80,7 +84,7 @@ impl Gate {
                 }
             }
         }
-        let (hold, crops) = (self.settings.hold, self.crops);
+        let crops = self.crops;
         let open = |(state, watched): (&mut State, &Watched)| {
             let held = state.moved.is_some_and(|at| now.since(at) <= hold);
             let due = |every| state.looked.is_none_or(|at| now.since(at) >= every);
@@ -97,16 +101,19 @@ impl Gate {
             };
             Some(Region { rect, ..region })
         };
-        self.regions.iter_mut().zip(regions).filter_map(open).collect()
+        (self.regions.iter_mut().zip(regions).filter_map(open).collect(), sighting)
     }
 
-    /// Draws the regions on a grid of this size.
-    fn draw(&mut self, grid: &LumaGrid, regions: &[Watched]) {
+    /// Draws the regions, and the areas of `sight`, on a grid of this size.
+    fn draw(&mut self, grid: &LumaGrid, regions: &[Watched], sight: &mut Option<Sight>) {
         let size = (grid.columns(), grid.rows());
         if self.size == size {
             return;
         }
         self.size = size;
+        if let Some(sight) = sight {
+            sight.draw(size.0, size.1);
+        }
         for (state, watched) in self.regions.iter_mut().zip(regions) {
             state.runs = match &watched.shape {
                 Some(shape) => touched(shape, size.0, size.1),
@@ -120,16 +127,6 @@ impl Gate {
 fn rectangle(rect: &NormRect, columns: usize, rows: usize) -> Vec<Run> {
     let [x0, y0, x1, y1] = rect.corners();
     span(y0, y1, rows).map(|row| Run { row, columns: span(x0, x1, columns) }).collect()
-}
-
-/// The share of cells that differ among those of `runs`.
-fn share(found: &Foreground, runs: &[Run]) -> f32 {
-    let cells = |run: &Run| &found.cells[run.row * found.columns..][run.columns.clone()];
-    let (differing, all) = runs.iter().fold((0, 0), |(differing, all), run| {
-        let cells = cells(run);
-        (differing + count(cells), all + cells.len())
-    });
-    differing as f32 / all.max(1) as f32
 }
 
 /// The largest thing that moves in a region.

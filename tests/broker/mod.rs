@@ -170,6 +170,7 @@ fn alert(row: i64, snapshot: Option<Vec<u8>>) -> Alert {
         mean: score,
         first: stamp,
         last: stamp,
+        track: None,
     };
     let decision = Decision {
         rule: Some(RuleId::new("stranger").unwrap()),

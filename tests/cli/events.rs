@@ -77,6 +77,7 @@ fn event(hours: i64, verdict: Verdict) -> NewEvent {
                 mean: Score::new(0.97).unwrap(),
                 first: at,
                 last: at,
+                track: None,
             },
             frame: FrameRef { seq: FrameSeq(17), stamp: at },
             model: ModelId::new("person-v3s").unwrap(),

@@ -52,6 +52,7 @@ fn decision(verdict: Verdict, seconds: u64) -> Decision {
             mean: score,
             first: at(seconds),
             last: at(seconds + 1),
+            track: None,
         },
         frame: FrameRef { seq: FrameSeq(seconds), stamp: at(seconds + 1) },
         model: ModelId::new("person-v3").unwrap(),

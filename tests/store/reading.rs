@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portero::domain::{
-    Answer, CameraId, Decision, DoorId, EventId, FrameRef, FrameSeq, Label, ModelId, Observation, Outcome,
-    RuleId, Score, Severity, Stamp, Verdict, ZoneId,
+    Answer, CameraId, Decision, DoorId, EventId, FrameRef, FrameSeq, Label, ModelId, NormRect, Observation,
+    Outcome, RuleId, Score, Severity, Stamp, TrackId, TrackRef, Verdict, ZoneId,
 };
 use portero::store::{Delivery, Filter, NewEvent, Order, Picture, Reader, Store, StoreError};
 use proptest::prelude::*;
@@ -35,6 +35,14 @@ fn any_verdict() -> impl Strategy<Value = Verdict> {
     ]
 }
 
+fn any_track() -> impl Strategy<Value = TrackRef> {
+    let corners = (0.0..0.5_f32, 0.0..0.5_f32, 0.5..1.0_f32, 0.5..1.0_f32);
+    (any::<u64>(), corners).prop_map(|(id, (x0, y0, x1, y1))| TrackRef {
+        id: TrackId(id),
+        rect: NormRect::new(x0, y0, x1 + f32::EPSILON, y1 + f32::EPSILON).unwrap_or(NormRect::FULL),
+    })
+}
+
 fn any_decision() -> impl Strategy<Value = Decision> {
     let seen = (
         prop::option::of("[a-z0-9_-]{1,32}"),
@@ -42,8 +50,9 @@ fn any_decision() -> impl Strategy<Value = Decision> {
         any::<(u32, u32)>(),
         any_score(),
         (any_stamp(), any_stamp()),
+        prop::option::of(any_track()),
     )
-        .prop_map(|(zone, label, (agreed, of), mean, (first, last))| Observation {
+        .prop_map(|(zone, label, (agreed, of), mean, (first, last), track)| Observation {
             camera: CameraId::new("street").unwrap(),
             zone: zone.map(|z| ZoneId::new(&z).unwrap()),
             answer: label.map_or(Answer::Unknown, Answer::Label),
@@ -52,6 +61,7 @@ fn any_decision() -> impl Strategy<Value = Decision> {
             mean,
             first,
             last,
+            track,
         });
     let rest = (
         prop::option::of("[a-z0-9_-]{1,32}"),

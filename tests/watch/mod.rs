@@ -1,6 +1,6 @@
 //! The watch on real clips, and on clips made of a real one.
 
-mod motion;
+pub(crate) mod motion;
 mod tamper;
 
 use std::io::Read;

@@ -54,10 +54,10 @@ fn whoever_comes_is_looked_at_also_after_the_light_has_changed() {
 }
 
 /// Boxes in pixels by frame, with their scores.
-pub(super) type Boxes = BTreeMap<u64, Vec<([f32; 4], f32)>>;
+pub(crate) type Boxes = BTreeMap<u64, Vec<([f32; 4], f32)>>;
 
 /// The persons that onnxruntime finds in `vtest.avi`.
-pub(super) fn reference() -> Boxes {
+pub(crate) fn reference() -> Boxes {
     let text = fs::read_to_string(root().join("tests/data/vtest_persons.csv")).unwrap();
     let mut boxes = Boxes::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -67,7 +67,7 @@ pub(super) fn reference() -> Boxes {
     boxes
 }
 
-pub(super) fn normalised([x0, y0, x1, y1]: [f32; 4]) -> Option<NormRect> {
+pub(crate) fn normalised([x0, y0, x1, y1]: [f32; 4]) -> Option<NormRect> {
     let (w, h) = (WIDTH as f32, HEIGHT as f32);
     NormRect::new(x0 / w, y0 / h, (x1 / w).min(1.0), (y1 / h).min(1.0)).ok()
 }

@@ -127,6 +127,7 @@ fn event(number: u64) -> anyhow::Result<NewEvent> {
                 mean: score,
                 first: at,
                 last: at,
+                track: None,
             },
             frame: FrameRef { seq: FrameSeq(number), stamp: at },
             model: ModelId::new("bench")?,

@@ -43,6 +43,9 @@ pub(super) struct Line<'a> {
     clip_bytes: Option<u64>,
     clip_from: Option<String>,
     clip_until: Option<String>,
+    track: Option<u64>,
+    #[serde(rename = "box")]
+    rect: Option<[f64; 4]>,
 }
 
 #[derive(Serialize)]
@@ -105,6 +108,8 @@ impl<'a> Line<'a> {
             clip_bytes: file.map(|file| file.bytes),
             clip_from: file.map(|file| moment::utc(file.from_wall_us)),
             clip_until: file.map(|file| moment::utc(file.until_wall_us)),
+            track: seen.track.map(|track| track.id.0),
+            rect: seen.track.map(|track| track.rect.corners().map(four_digits)),
         }
     }
 
@@ -129,7 +134,7 @@ impl<'a> Line<'a> {
     }
 }
 
-const COLUMNS: [&str; 33] = [
+const COLUMNS: [&str; 35] = [
     "event_id",
     "decided_at",
     "verdict",
@@ -163,6 +168,8 @@ const COLUMNS: [&str; 33] = [
     "clip_bytes",
     "clip_from",
     "clip_until",
+    "track",
+    "box",
 ];
 
 /// The names of the columns, as the first record.
@@ -183,5 +190,9 @@ fn record<const N: usize>(fields: [String; N]) -> String {
 }
 
 fn rounded(score: Score) -> f64 {
-    (f64::from(score.get()) * 1e4).round() / 1e4
+    four_digits(score.get())
+}
+
+fn four_digits(value: f32) -> f64 {
+    (f64::from(value) * 1e4).round() / 1e4
 }

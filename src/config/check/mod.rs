@@ -1,10 +1,9 @@
 //! From the file as written to settings that cannot be wrong: every comparison across sections is made here.
 
+mod deed;
+mod models;
 mod rule;
 
-use std::collections::BTreeSet;
-use std::error::Error;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::Spanned;
@@ -14,39 +13,27 @@ use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::units::{show_bytes, show_duration};
 use super::{CameraConfig, Config};
-use crate::domain::{Label, Region, RuleId, Score};
+use crate::domain::{Region, RuleId};
 use crate::evidence::Wish;
-use crate::infer::Manifest;
 use crate::rules::{RuleSet, Trigger};
 use crate::watch::Watched;
 use crate::{doors, infer, notify, watch};
-
-/// What the rules need to know of the model.
-pub(super) struct ModelLabels {
-    labels: Vec<Label>,
-    background: BTreeSet<Label>,
-    reject_below: Score,
-}
+pub(super) use models::{DetectorLabels, ModelLabels, Models};
 
 /// Compares everything with everything. `None` when an error was recorded, by this or by a reader.
-pub(super) fn config(
-    raw: Raw,
-    labels: Option<&ModelLabels>,
-    sha256: Arc<str>,
-    report: &Report,
-) -> Option<Config> {
+pub(super) fn config(raw: Raw, models: Models<'_>, sha256: Arc<str>, report: &Report) -> Option<Config> {
     if raw.cameras.is_empty() {
         report.add(
             Problem::error(0..0, "the file has no [[camera]]")
                 .help("for example:\n[[camera]]\nid = \"front\"\nsource = \"/dev/video0\""),
         );
     }
-    let rules: Vec<_> = raw.rules.iter().map(|rule| rule::check(rule, &raw, labels, report)).collect();
+    let rules: Vec<_> = raw.rules.iter().map(|rule| rule::check(rule, &raw, models, report)).collect();
     unheard(&raw, report);
     local_time(&raw, report);
     presences(&raw, report);
     let doors: Vec<_> = raw.doors.iter().map(|door| self::door(door, raw.broker.as_ref(), report)).collect();
-    let cameras: Vec<_> = raw.cameras.iter().map(|camera| self::camera(camera, &raw.rules)).collect();
+    let cameras: Vec<_> = raw.cameras.iter().map(|camera| self::camera(camera, &raw)).collect();
     if report.has_errors() {
         return None;
     }
@@ -55,10 +42,18 @@ pub(super) fn config(
     let wishes = raw.rules.iter().filter_map(wish).collect();
     let watched = raw.cameras.iter().filter(|camera| camera.tamper.is_some());
     let tamper = watched.filter_map(|camera| camera.id.as_ref()?.id.clone()).collect();
+    let places = deed::places(&raw);
     let model = raw.model?;
     Some(Config {
         site: raw.site.name,
         model: infer::Settings { manifest: model.manifest.into_inner(), workers: model.workers },
+        detector: match raw.detector {
+            Some(detector) => Some(infer::DetectorSettings {
+                manifest: detector.manifest.into_inner(),
+                labels: models.detector?.labels.clone(),
+            }),
+            None => None,
+        },
         cameras: cameras.into_iter().collect::<Option<_>>()?,
         rules: RuleSet {
             timezone: raw.site.timezone,
@@ -68,8 +63,9 @@ pub(super) fn config(
                 .map(|schedule| Some((schedule.id.id?, schedule.schedule?)))
                 .collect::<Option<_>>()?,
             rules: rules.into_iter().collect::<Option<_>>()?,
-            background: labels?.background.clone(),
+            background: models.classifier?.background.clone(),
             presence_gap: raw.presence_gap.value,
+            places,
         },
         doors: doors.into_iter().collect::<Option<_>>()?,
         store: raw.store,
@@ -122,7 +118,8 @@ fn clip_memory(raw: &Raw, report: &Report) {
     }
 }
 
-fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {
+fn camera(camera: &RawCamera, raw: &Raw) -> Option<CameraConfig> {
+    let rules = &raw.rules;
     let asks = |rule: &&RawRule| rule.listens_to(camera) && rule.trigger == Trigger::Predictions;
     let asking: Vec<&RawRule> = rules.iter().filter(asks).collect();
     let every = |asks: &dyn Fn(&RawRule) -> bool| {
@@ -144,7 +141,9 @@ fn camera(camera: &RawCamera, rules: &[RawRule]) -> Option<CameraConfig> {
         regions.push(Watched { every, ..Watched::picture() });
     }
     let (crops, masks) = (camera.crops, camera.masks.clone());
-    let watch = watch::Settings { regions, motion: camera.motion, crops, masks, tamper: camera.tamper };
+    let tracking = deed::tracking(camera, raw);
+    let (motion, tamper) = (camera.motion, camera.tamper);
+    let watch = watch::Settings { regions, motion, crops, masks, tamper, tracking };
     let announce_after = camera.announce_after;
     Some(CameraConfig { capture: camera.capture.clone()?, watch, announce_after })
 }
@@ -199,6 +198,7 @@ fn unused(raw: &Raw, report: &Report) {
             }
         }
     }
+    deed::unused(raw, report);
     for schedule in &raw.schedules {
         let name = &schedule.id.text;
         let asks =
@@ -252,30 +252,4 @@ fn presences(raw: &Raw, report: &Report) {
             .label(format!("the gap is {}, its `fps` is {}", show_duration(gap.value), slowest.fps))
             .help("raise `gap` of [presence] above the time between two pictures"),
     );
-}
-
-impl ModelLabels {
-    /// What the best of the labels has at least.
-    fn fair_share(&self) -> f32 {
-        1.0 / self.labels.len().max(1) as f32
-    }
-
-    /// Reads the manifest that the file names.
-    pub(super) fn read(manifest: &Spanned<PathBuf>, report: &Report) -> Option<Self> {
-        match Manifest::load(manifest.get_ref()) {
-            Ok(manifest) => Some(Self {
-                labels: manifest.labels,
-                background: manifest.background,
-                reject_below: manifest.reject_below,
-            }),
-            Err(error) => {
-                let problem = Problem::error(manifest.span(), error.to_string());
-                report.add(match error.source() {
-                    Some(cause) => problem.help(cause.to_string().trim_end()),
-                    None => problem,
-                });
-                None
-            }
-        }
-    }
 }

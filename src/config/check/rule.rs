@@ -2,13 +2,13 @@
 
 use toml::Spanned;
 
-use super::ModelLabels;
+use super::{ModelLabels, Models, deed};
 use crate::config::hint::{did_you_mean, unknown_reference};
 use crate::config::problem::Problem;
 use crate::config::raw::{Raw, RawCamera, RawRule};
 use crate::config::reader::Report;
 use crate::config::units::show_duration;
-use crate::domain::{Answer, DoorId, Score};
+use crate::domain::{Answer, DoorId};
 use crate::doors::Mode;
 use crate::rules::{Action, Agreement, During, Rule, Trigger};
 
@@ -17,24 +17,26 @@ const UNKNOWN: &str = "unknown";
 const CAREFUL_SCORE: f32 = 0.8;
 
 /// Looks up every name and checks that the rule can fire. `None` when an error was recorded.
-pub(super) fn check(
-    rule: &RawRule,
-    raw: &Raw,
-    labels: Option<&ModelLabels>,
-    report: &Report,
-) -> Option<Rule> {
+pub(super) fn check(rule: &RawRule, raw: &Raw, models: Models<'_>, report: &Report) -> Option<Rule> {
     let cameras = cameras(rule, raw, report);
     zone(rule, &cameras, raw, report);
-    let answers = labels.map(|labels| answers(rule, labels, report));
+    let answers = if rule.follows() && raw.detector.is_some() {
+        deed::answers(rule, models, report)
+    } else {
+        models.classifier.map(|labels| answers(rule, labels, report))
+    };
     watched(rule, &cameras, report);
+    deed::check(rule, &cameras, raw, report);
     let during = rule.during.as_ref().map(|reference| during(reference, raw, report));
     let door = rule.door.as_ref().map(|reference| door(reference, raw, report));
     grant(rule, raw, report);
     if rule.trigger == Trigger::Predictions {
         times(rule, report);
+    }
+    if !rule.labels.is_empty() {
         collectable(rule, &cameras, report);
     }
-    idle_interval(rule, &cameras, report);
+    idle_interval(rule, &cameras, raw, report);
     if report.has_errors() {
         return None;
     }
@@ -49,7 +51,7 @@ pub(super) fn check(
         cameras: cameras.iter().map(|camera| camera.id.as_ref()?.id.clone()).collect::<Option<_>>()?,
         trigger: rule.trigger.clone(),
         answers: answers?,
-        min_score: Score::new(rule.min_score.value)?,
+        min_score: deed::min_score(rule, models)?,
         margin: rule.margin,
         agree: Agreement { k: rule.agree.value.0, n: rule.agree.value.1, within: rule.within.value },
         hold: rule.hold.value,
@@ -256,8 +258,15 @@ fn watched(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
 }
 
 /// `every` asks for looks beside those at motion; a camera without the gate looks all the time.
-fn idle_interval(rule: &RawRule, cameras: &[&RawCamera], report: &Report) {
+fn idle_interval(rule: &RawRule, cameras: &[&RawCamera], raw: &Raw, report: &Report) {
     let Some(span) = &rule.every.span else { return };
+    if rule.follows() && raw.detector.is_none() {
+        let message = "`every` has no meaning for tracks of what moves";
+        let problem =
+            Problem::error(span.clone(), message).label("they are looked for in each picture anyway");
+        return report
+            .add(problem.help("with a [detector] it says how often to look although nothing moves"));
+    }
     let Some(camera) = cameras.iter().find(|camera| camera.motion.is_none()) else { return };
     let message = format!("`every` has no meaning for camera `{}`", camera.name());
     report.add(

@@ -9,7 +9,7 @@ use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Named, Setting, Table, Value, every};
 use crate::config::units::show_duration;
-use crate::domain::{CameraId, NormRect, Polygon, Zone, ZoneError, ZoneId};
+use crate::domain::{CameraId, Line, LineId, NormRect, Polygon, Zone, ZoneError, ZoneId};
 use crate::watch::{Crops, MotionSettings, TamperSettings};
 
 /// `[[camera]]`; `capture` is `None` when it is wrong and was reported.
@@ -24,6 +24,7 @@ pub(in crate::config) struct RawCamera {
     /// Wrong shapes were reported and are left out.
     pub(in crate::config) masks: Vec<Polygon>,
     pub(in crate::config) zones: Vec<RawZone>,
+    pub(in crate::config) lines: Vec<RawLine>,
 }
 
 /// `[[camera.zone]]`; `zone` is `None` when it is wrong and was reported.
@@ -32,7 +33,18 @@ pub(in crate::config) struct RawZone {
     pub(in crate::config) zone: Option<Zone>,
 }
 
+/// `[[camera.line]]`; `line` is `None` when it is wrong and was reported.
+pub(in crate::config) struct RawLine {
+    pub(in crate::config) id: Option<Named<LineId>>,
+    pub(in crate::config) line: Option<Line>,
+}
+
 impl RawCamera {
+    /// The names of its lines.
+    pub(in crate::config) fn line_ids(&self) -> impl Iterator<Item = &Named<LineId>> {
+        self.lines.iter().filter_map(|line| line.id.as_ref())
+    }
+
     /// The names of its zones.
     pub(in crate::config) fn zone_ids(&self) -> impl Iterator<Item = &Named<ZoneId>> {
         self.zones.iter().filter_map(|zone| zone.id.as_ref())
@@ -58,6 +70,8 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let (pace, looped) = playback(table, source.as_ref());
     let zones: Vec<RawZone> = table.tables("zone", &keys::ZONE).iter().map(zone).collect();
     super::unique("zone", zones.iter().filter_map(|zone| zone.id.as_ref()), table.report);
+    let lines: Vec<RawLine> = table.tables("line", &keys::LINE).iter().map(line).collect();
+    super::unique("line", lines.iter().filter_map(|line| line.id.as_ref()), table.report);
     let camera = id.as_ref().and_then(|id| id.id.clone());
     let capture = camera.zip(source).map(|(camera, source)| Settings {
         camera,
@@ -83,6 +97,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
         tamper: tamper(table),
         masks,
         zones,
+        lines,
     }
 }
 
@@ -184,6 +199,25 @@ fn zone(table: &Table<'_>) -> RawZone {
     let name = id.as_ref().and_then(|id| id.id.clone());
     let zone = shape(table, "zone").and_then(|shape| Some(Zone::new(name?, shape)));
     RawZone { id, zone }
+}
+
+fn line(table: &Table<'_>) -> RawLine {
+    const END: &str = "a point [x, y], each from 0.0 to 1.0";
+    let id = table.required("id", "\"gate\"").and_then(|value| value.name(LineId::new));
+    let [from, to] = [("from", "[0.2, 0.6]"), ("to", "[0.8, 0.6]")].map(|(key, example)| {
+        let value = table.required(key, example)?;
+        value.fractions(END).map(|[x, y]| (x, y))
+    });
+    let name = id.as_ref().and_then(|id| id.id.clone());
+    let line = || match Line::new(name?, from?, to?) {
+        Ok(line) => Some(line),
+        Err(error) => {
+            table.report.add(Problem::error(table.span.clone(), error.to_string()).help(SHAPE_HELP));
+            None
+        }
+    };
+    let line = line();
+    RawLine { id, line }
 }
 
 const SHAPE_HELP: &str =

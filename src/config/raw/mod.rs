@@ -4,6 +4,8 @@
 
 mod broker;
 mod camera;
+mod deed;
+mod detector;
 mod door;
 mod general;
 mod login;
@@ -19,6 +21,7 @@ use toml::de::DeTable;
 
 pub(super) use broker::RawBroker;
 pub(super) use camera::RawCamera;
+pub(super) use detector::RawDetector;
 pub(super) use door::{RawDoor, RawKind};
 pub(super) use general::{RawModel, RawSite};
 pub(super) use rule::RawRule;
@@ -34,6 +37,7 @@ use crate::{evidence, store};
 pub(super) struct Raw {
     pub(super) site: RawSite,
     pub(super) model: Option<RawModel>,
+    pub(super) detector: Option<RawDetector>,
     pub(super) broker: Option<RawBroker>,
     pub(super) store: store::Settings,
     pub(super) clips: evidence::Settings,
@@ -61,6 +65,7 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, place: &Place, report: &Repo
     let storage::RawStorage { store, clips, write_budget } = storage::read(&file, place);
     Raw {
         model: general::model(&file, place),
+        detector: detector::read(&file, place),
         broker: broker::read(&file, &site, place),
         store,
         clips,

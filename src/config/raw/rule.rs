@@ -6,11 +6,12 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::camera::RawCamera;
+use super::deed;
 use crate::config::keys;
 use crate::config::problem::Problem;
-use crate::config::reader::{Named, Setting, Table, Value, every};
+use crate::config::reader::{Named, Setting, Table, Value};
 use crate::config::units;
-use crate::domain::{ClipWish, RuleId, Severity, Tamper};
+use crate::domain::{ClipWish, RuleId, Severity};
 use crate::rules::Trigger;
 
 /// `[[rule]]`; names are not yet looked up.
@@ -20,7 +21,9 @@ pub(in crate::config) struct RawRule {
     pub(in crate::config) cameras: Vec<Spanned<String>>,
     pub(in crate::config) zone: Option<Spanned<String>>,
     pub(in crate::config) trigger: Trigger,
-    /// Empty when it is not woken by predictions.
+    /// The line it waits at.
+    pub(in crate::config) crossed: Option<Spanned<String>>,
+    /// Empty when it does not ask what anything is.
     pub(in crate::config) labels: Vec<Spanned<String>>,
     pub(in crate::config) min_score: Setting<f32>,
     pub(in crate::config) margin: f32,
@@ -48,6 +51,11 @@ impl RawRule {
     pub(in crate::config) fn listens_to(&self, camera: &RawCamera) -> bool {
         self.cameras.iter().any(|name| name.get_ref() == camera.name())
     }
+
+    /// Whether it needs to know which thing is which.
+    pub(in crate::config) fn follows(&self) -> bool {
+        matches!(self.trigger, Trigger::Track(_) | Trigger::Count(_))
+    }
 }
 
 pub(super) fn read(table: &Table<'_>) -> RawRule {
@@ -55,13 +63,18 @@ pub(super) fn read(table: &Table<'_>) -> RawRule {
     let hour = Duration::from_secs(3_600);
     let id = table.required("id", "\"night_visitor\"").and_then(|value| value.name(RuleId::new));
     let cameras = one_or_more(table, "camera", "cameras", "\"front\"");
-    let trigger = trigger(table);
+    let (trigger, crossed) = deed::trigger(table);
+    let named = ["label", "labels"].iter().any(|key| table.get(key).is_some());
     let labels = match trigger {
-        Trigger::Predictions => one_or_more(table, "label", "labels", "\"person\""),
-        Trigger::Tamper(_) => Vec::new(),
+        Trigger::Track(_) | Trigger::Count(_) if !named => Vec::new(),
+        Trigger::Predictions | Trigger::Track(_) | Trigger::Count(_) => {
+            one_or_more(table, "label", "labels", "\"person\"")
+        }
+        Trigger::Tamper(_) | Trigger::Covered(_) => Vec::new(),
     };
     let rule = RawRule {
         trigger,
+        crossed,
         labels,
         span: table.span.clone(),
         id,
@@ -91,29 +104,6 @@ pub(super) fn read(table: &Table<'_>) -> RawRule {
         ));
     }
     rule
-}
-
-/// What a rule may have beside `tamper`: the rest speaks of what the model sees.
-const OF_PREDICTIONS: [&str; 10] =
-    ["label", "labels", "zone", "min_score", "margin", "agree", "within", "for", "every", "authorize"];
-
-fn trigger(table: &Table<'_>) -> Trigger {
-    let Some(value) = table.get("tamper") else { return Trigger::Predictions };
-    for key in OF_PREDICTIONS {
-        table.pointless(key, "the rule waits for a camera that was tampered with");
-    }
-    Trigger::Tamper(tampers(&value).unwrap_or_default())
-}
-
-fn tampers(value: &Value<'_>) -> Option<Vec<Tamper>> {
-    let words = Tamper::ALL.map(|tamper| (tamper.as_str(), tamper));
-    if value.as_text() == Some("any") {
-        return Some(Tamper::ALL.to_vec());
-    }
-    match value.as_list() {
-        Some(items) if !items.is_empty() => every(items.iter().map(|item| item.word(&words))),
-        _ => Some(vec![value.word(&words)?]),
-    }
 }
 
 /// `one = "a"` or `many = ["a", "b"]`, exactly one of them.

@@ -51,15 +51,20 @@ impl Topology {
     pub(in crate::daemon) fn summary(&self, clock: &dyn Clock) -> Summary {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let inferences = load(&self.pool.inferences);
-        let busy = Duration::from_micros(load(&self.pool.busy_us));
+        let detections = load(&self.pool.detections);
+        let mean = |busy_us: &AtomicU64, count: u64| {
+            let busy = Duration::from_micros(load(busy_us));
+            busy.checked_div(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or_default()
+        };
         Summary {
             running: clock.now().since(self.started),
             cameras: self.desks.iter().zip(&self.captured).map(|(d, c)| self.camera_summary(d, c)).collect(),
             inferences,
+            detections,
+            mean_detection: mean(&self.pool.detecting_us, detections),
+            tracks: load(&self.judged.tracks),
             failed_looks: load(&self.pool.failed),
-            mean_inference: busy
-                .checked_div(u32::try_from(inferences).unwrap_or(u32::MAX))
-                .unwrap_or_default(),
+            mean_inference: mean(&self.pool.busy_us, inferences),
             decisions: [0, 1, 2, 3].map(|i| load(&self.judged.decisions[i])),
             committed: self.recorded.committed(),
             lost: self.recorded.lost() + load(&self.judged.lost),
