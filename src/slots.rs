@@ -4,6 +4,8 @@
 //! replacement is counted: a dropped frame is always a number somewhere. Workers take cameras in turn, so one
 //! busy camera cannot starve another, and at most one look per camera is in flight, so predictions reach the
 //! rules in the order of capture.
+//!
+//! One look wakes one worker, the one that came to rest last: what it works with is still in the caches.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,13 +34,21 @@ struct Table {
     places: Vec<Place>,
     /// The place whose turn is next.
     turn: usize,
+    /// What wakes each worker that waits; the last one came to rest last.
+    resting: Vec<Arc<Condvar>>,
     closed: bool,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    /// A worker is through with a look.
+    done: Condvar,
 }
 
 /// One place per camera, shared by camera threads and workers. Cloning shares.
 #[derive(Clone)]
 pub struct Slots {
-    shared: Arc<(Mutex<Table>, Condvar)>,
+    shared: Arc<Shared>,
 }
 
 /// A look in a worker's hands. While it lives, no other look of the same camera is handed out: drop it only
@@ -55,12 +65,12 @@ impl Slots {
     #[must_use]
     pub fn new(cameras: usize) -> Self {
         let places = (0..cameras).map(|_| Place::default()).collect();
-        let table = Table { places, turn: 0, closed: false };
-        Self { shared: Arc::new((Mutex::new(table), Condvar::new())) }
+        let table = Table { places, turn: 0, resting: Vec::new(), closed: false };
+        Self { shared: Arc::new(Shared { table: Mutex::new(table), done: Condvar::new() }) }
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts the newest look in camera `index`'s place. Returns whether an older one was evicted. Never blocks
@@ -76,8 +86,10 @@ impl Slots {
         }
         if !closed {
             place.look = Some(look);
-            drop(table);
-            self.shared.1.notify_all();
+            // While an older one is in flight, its worker takes care of this one.
+            if !place.in_flight {
+                table.wake_one();
+            }
         }
         evicted
     }
@@ -90,7 +102,7 @@ impl Slots {
             let place = table.places.get(index);
             !table.closed && place.is_some_and(|p| p.look.is_some() || p.in_flight)
         };
-        let waited = self.shared.1.wait_timeout_while(self.table(), time, busy);
+        let waited = self.shared.done.wait_timeout_while(self.table(), time, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -98,6 +110,7 @@ impl Slots {
     #[must_use]
     pub fn take(&self) -> Option<Ticket> {
         let mut table = self.table();
+        let me = Arc::new(Condvar::new());
         loop {
             if let Some((camera_index, look)) = table.next_ready() {
                 return Some(Ticket { look, camera_index, slots: self.clone() });
@@ -105,14 +118,19 @@ impl Slots {
             if table.closed && table.places.iter().all(|p| p.look.is_none()) {
                 return None;
             }
-            table = self.shared.1.wait(table).unwrap_or_else(PoisonError::into_inner);
+            table.resting.push(Arc::clone(&me));
+            table = me.wait(table).unwrap_or_else(PoisonError::into_inner);
+            // Nobody may have woken it: threads wake without a reason at times.
+            table.resting.retain(|worker| !Arc::ptr_eq(worker, &me));
         }
     }
 
     /// No more looks will come: workers drain what is there and then get `None`.
     pub fn close(&self) {
-        self.table().closed = true;
-        self.shared.1.notify_all();
+        let mut table = self.table();
+        table.closed = true;
+        table.wake_all();
+        self.shared.done.notify_all();
     }
 
     /// What camera `index`'s place has seen so far.
@@ -123,6 +141,16 @@ impl Slots {
 }
 
 impl Table {
+    fn wake_one(&mut self) {
+        if let Some(worker) = self.resting.pop() {
+            worker.notify_one();
+        }
+    }
+
+    fn wake_all(&mut self) {
+        self.resting.drain(..).for_each(|worker| worker.notify_one());
+    }
+
     fn next_ready(&mut self) -> Option<(usize, Look)> {
         let n = self.places.len();
         let index = (0..n).map(|i| (self.turn + i) % n).find(|&i| {
@@ -147,8 +175,14 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.slots.table().places[self.camera_index].in_flight = false;
-        self.slots.shared.1.notify_all();
+        let mut table = self.slots.table();
+        table.places[self.camera_index].in_flight = false;
+        if table.closed {
+            table.wake_all();
+        } else if table.places[self.camera_index].look.is_some() {
+            table.wake_one();
+        }
+        self.slots.shared.done.notify_all();
     }
 }
 
@@ -220,6 +254,33 @@ mod tests {
         assert!(!slots.wait_free(0, moment), "a look is in flight");
         drop(ticket);
         assert!(slots.wait_free(0, moment));
+    }
+
+    #[test]
+    fn every_worker_gets_its_share_and_ends_when_closed() {
+        let slots = Slots::new(2);
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                let (slots, sender) = (slots.clone(), sender.clone());
+                scope.spawn(move || {
+                    while let Some(ticket) = slots.take() {
+                        sender.send((ticket.camera_index(), seq(&ticket))).unwrap();
+                    }
+                });
+            }
+            for n in 0..500 {
+                for camera in 0..2 {
+                    // Fast, so that a wake-up that is missed stops everything.
+                    assert!(slots.wait_free(camera, Duration::from_secs(20)), "look {n} was left lying");
+                    slots.put(camera, look(n));
+                }
+            }
+            slots.close();
+        });
+        let mut seen: Vec<_> = receiver.try_iter().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..2).flat_map(|camera| (0..500).map(move |n| (camera, n))).collect::<Vec<_>>());
     }
 
     #[test]
