@@ -170,7 +170,8 @@ impl Network {
         if let Some(Race { workers, gain, cost }) = self.race {
             writeln!(
                 out,
-                "  {gain:7.2}     times as many pictures a second with {workers} workers as with one, each at {cost:.2} of the CPU"
+                "  {gain:7.2}     times as many pictures a second with {workers} workers as with one, each at {cost:.2} of the CPU: {:.2} times where every worker has a core to itself",
+                workers as f64 / cost
             )?;
         }
         writeln!(out, "  {:7.0} ms  CPU of loading", loading.ms)?;
