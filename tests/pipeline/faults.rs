@@ -141,8 +141,8 @@ fn a_killed_source_comes_back_while_the_other_camera_goes_on() {
     let mut daemon = site.start(&["--report", "1"]);
     daemon.wait_for_log("camera one: online", PATIENCE);
     daemon.wait_for_log("camera two: online", PATIENCE);
+    wait_until("there is one child each", PATIENCE, || children(&daemon).len() == 2);
     let before = children(&daemon);
-    assert_eq!(before.len(), 2, "one child each");
     kill_process(Pid::from_raw(before[0]).unwrap(), Signal::KILL).unwrap();
     wait_until("the lost camera is online again", PATIENCE, || {
         let log = daemon.log();
@@ -161,12 +161,15 @@ fn children_die_with_a_killed_daemon() {
     ));
     let daemon = site.start(&[]);
     daemon.wait_for_log("camera one: online", PATIENCE);
+    // On a slow machine the camera may just be changing to its next child: all of them count.
     let orphans = children(&daemon);
-    assert_eq!(orphans.len(), 1);
+    assert!(!orphans.is_empty());
     drop(daemon); // kill -9
     wait_until("ffmpeg is gone", PATIENCE, || {
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", orphans[0]));
-        state.is_err() || state.is_ok_and(|s| s.contains(") Z "))
+        orphans.iter().all(|orphan| {
+            let state = std::fs::read_to_string(format!("/proc/{orphan}/stat"));
+            state.is_err() || state.is_ok_and(|s| s.contains(") Z "))
+        })
     });
 }
 
