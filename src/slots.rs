@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn every_worker_gets_its_share_and_ends_when_closed() {
         let slots = Slots::new(2);
-        let (sender, receiver) = crossbeam_channel::unbounded();
+        let (sender, receiver) = crossbeam_channel::bounded(1000);
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 let (slots, sender) = (slots.clone(), sender.clone());
