@@ -24,8 +24,8 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a commit of one event writes beside the event itself, in bytes: pages of the log and of the file. Measured by
-/// `portero bench`; it counts towards the write budget.
+/// What a commit of one event writes beside the event itself, in bytes: pages of the log and of the file. It counts towards
+/// the write budget and is on the safe side: `portero bench` measures 31 KB for a commit with its event.
 pub const COMMIT_BYTES: u64 = 48 << 10;
 
 pub use error::StoreError;
