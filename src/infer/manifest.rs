@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::accuracy::{Accuracy, Provenance};
 use crate::domain::{BadName, Label, ModelId, Score};
@@ -194,22 +195,39 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] names the file and the key, with what was found and what is allowed.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
-        let raw: RawManifest = toml::from_str(&text)
-            .map_err(|source| ManifestError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        Check { path, folder: path.parent().unwrap_or(Path::new("")) }.manifest(raw)
+        let check = Check::of(path);
+        check.manifest(check.read()?)
     }
 }
 
-/// Turns the raw form into the checked one.
-struct Check<'a> {
+/// Turns the raw form of a manifest into the checked one.
+pub(super) struct Check<'a> {
     path: &'a Path,
     folder: &'a Path,
 }
 
-impl Check<'_> {
-    fn refuse<T>(
+impl<'a> Check<'a> {
+    /// Of the manifest at `path`.
+    pub(super) fn of(path: &'a Path) -> Self {
+        Self { path, folder: path.parent().unwrap_or(Path::new("")) }
+    }
+
+    /// The raw form.
+    pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, ManifestError> {
+        let path = || self.path.to_owned();
+        let text =
+            fs::read_to_string(self.path).map_err(|source| ManifestError::Read { path: path(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| ManifestError::Parse { path: path(), source: Box::new(source) })
+    }
+
+    /// A file that the manifest names.
+    pub(super) fn file(&self, name: &Path) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// That a value makes no sense.
+    pub(super) fn refuse<T>(
         &self,
         key: &'static str,
         found: impl std::fmt::Display,
@@ -219,19 +237,29 @@ impl Check<'_> {
         Err(ManifestError::Value { path, key, found: found.to_string(), allowed })
     }
 
-    fn name<T>(&self, key: &'static str, name: Result<T, BadName>) -> Result<T, ManifestError> {
+    /// A name that is well formed.
+    pub(super) fn name<T>(&self, key: &'static str, name: Result<T, BadName>) -> Result<T, ManifestError> {
         name.or_else(|bad| self.refuse(key, format!("{:?}", bad.found), bad.allowed))
     }
 
+    /// The version of the format.
+    pub(super) fn version(&self, version: u32) -> Result<(), ManifestError> {
+        if version == 1 { Ok(()) } else { self.refuse("version", version, "1") }
+    }
+
+    /// The form of a hash.
+    pub(super) fn sha256(&self, sha256: &str) -> Result<(), ManifestError> {
+        let hex = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if hex {
+            Ok(())
+        } else {
+            self.refuse("sha256", format!("{sha256:?}"), "64 lower-case hexadecimal digits")
+        }
+    }
+
     fn manifest(&self, raw: RawManifest) -> Result<Manifest, ManifestError> {
-        if raw.version != 1 {
-            return self.refuse("version", raw.version, "1");
-        }
-        let hex =
-            raw.sha256.len() == 64 && raw.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hex {
-            return self.refuse("sha256", format!("{:?}", raw.sha256), "64 lower-case hexadecimal digits");
-        }
+        self.version(raw.version)?;
+        self.sha256(&raw.sha256)?;
         let Activation::Softmax = raw.output.activation;
         let labels = self.labels("output.labels", &raw.output.labels)?;
         if labels.len() < 2 {
@@ -248,7 +276,7 @@ impl Check<'_> {
             raw.golden.into_iter().map(|g| self.golden(g, labels.len())).collect::<Result<_, _>>()?;
         Ok(Manifest {
             id: self.name("id", ModelId::new(&raw.id))?,
-            file: self.folder.join(raw.file),
+            file: self.file(&raw.file),
             sha256: raw.sha256,
             licence: raw.licence,
             input: self.input(&raw.input)?,
@@ -261,7 +289,8 @@ impl Check<'_> {
         })
     }
 
-    fn labels(&self, key: &'static str, raw: &[String]) -> Result<Vec<Label>, ManifestError> {
+    /// Labels, all well formed and different.
+    pub(super) fn labels(&self, key: &'static str, raw: &[String]) -> Result<Vec<Label>, ManifestError> {
         let mut seen = BTreeSet::new();
         for text in raw {
             if !seen.insert(text) {
@@ -307,7 +336,7 @@ impl Check<'_> {
         if !(0.0..=0.5).contains(&raw.tolerance) {
             return self.refuse("golden.tolerance", raw.tolerance, "0.0 to 0.5");
         }
-        let image = self.folder.join(raw.image);
+        let image = self.file(&raw.image);
         Ok(Golden { image, probabilities: raw.probabilities, tolerance: raw.tolerance })
     }
 }

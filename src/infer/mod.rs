@@ -9,6 +9,7 @@ mod detector;
 mod kernels;
 mod manifest;
 mod model;
+mod network;
 mod passes;
 mod pool;
 mod preprocess;

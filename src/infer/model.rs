@@ -1,11 +1,9 @@
 //! The model: loaded and checked once, run by many workers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use log::debug;
-use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
@@ -13,7 +11,7 @@ use tract_onnx::tract_hir::internal::DimLike;
 use super::kernels::Isa;
 use super::kernels::float::Simd;
 use super::passes::{self, Program, Stored};
-use super::{Cause, InferError, Manifest, Worker};
+use super::{Cause, InferError, Manifest, Worker, network};
 use crate::domain::{Frame, NormRect};
 
 /// How the network runs.
@@ -38,13 +36,7 @@ impl Model {
     /// [`InferError`] says which file is wrong and how.
     pub fn load(path: &Path) -> Result<Self, InferError> {
         let manifest = Manifest::load(path)?;
-        let bytes = fs::read(&manifest.file)
-            .map_err(|source| InferError::Read { path: manifest.file.clone(), source })?;
-        let found = hex(&Sha256::digest(&bytes));
-        if found != manifest.sha256 {
-            let (path, expected) = (manifest.file, manifest.sha256);
-            return Err(InferError::Hash { path, expected, found });
-        }
+        let bytes = network::read(&manifest.file, &manifest.sha256)?;
         let plan = plan(&manifest, &bytes)?;
         let model = Self { manifest, plan };
         debug!("model {}: {} operators", model.manifest.id, model.operators().len());
@@ -108,22 +100,13 @@ impl Model {
 
 /// Parses and optimises; checks that both ends are what the manifest needs.
 fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
-    let path = || manifest.file.clone();
-    let load = |source: TractError| InferError::Load { path: path(), source: source.into() };
+    let load = |source: TractError| InferError::Load { path: manifest.file.clone(), source: source.into() };
     let framework = tract_onnx::onnx();
     let mut file = framework.proto_model_for_read(&mut &bytes[..]).map_err(load)?;
     let stored = Stored::fold(&mut file);
     let mut model = framework.model_for_proto_model(&file).map_err(load)?;
     drop(file);
-    let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
-    if (inputs, outputs) != (1, 1) {
-        return Err(shape_error(
-            path(),
-            "the graph",
-            format!("{inputs} inputs and {outputs} outputs"),
-            "1 and 1",
-        ));
-    }
+    network::check_ends(&manifest.file, model.inputs.len(), model.outputs.len())?;
     let input = &manifest.input;
     let wanted = [1, 3, input.height as usize, input.width as usize];
     check_input(manifest, &model, &wanted)?;
@@ -143,7 +126,7 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
 
 /// A file that states an input shape of its own must state the manifest's; symbols match anything.
 fn check_input(manifest: &Manifest, model: &InferenceModel, wanted: &[usize]) -> Result<(), InferError> {
-    let fact = model.input_fact(0).map_err(|e| InferError::Run(e.into()))?;
+    let fact = model.input_fact(0).map_err(network::run_error)?;
     let stated: Vec<Option<i64>> =
         fact.shape.dims().map(|d| d.concretize().and_then(|d| d.to_i64().ok())).collect();
     let fits = stated.is_empty()
@@ -153,29 +136,17 @@ fn check_input(manifest: &Manifest, model: &InferenceModel, wanted: &[usize]) ->
         return Ok(());
     }
     let found: Vec<String> = stated.iter().map(|d| d.map_or("?".to_owned(), |d| d.to_string())).collect();
-    Err(shape_error(manifest.file.clone(), "the input", found.join("x"), &join(wanted)))
+    Err(network::wrong_shape(&manifest.file, "the input", found.join("x"), &network::dims(wanted)))
 }
 
 fn check_output(manifest: &Manifest, model: &TypedModel) -> Result<(), InferError> {
-    let fact = model.output_fact(0).map_err(|e| InferError::Run(e.into()))?;
+    let fact = model.output_fact(0).map_err(network::run_error)?;
     let dims: Vec<usize> = fact.shape.iter().filter_map(|d| d.to_usize().ok()).collect();
     let classes = manifest.labels.len();
     if fact.datum_type == f32::datum_type() && dims.iter().product::<usize>() == classes {
         return Ok(());
     }
-    let found = format!("{} {:?}", join(&dims), fact.datum_type);
+    let found = format!("{} {:?}", network::dims(&dims), fact.datum_type);
     let expected = format!("1x{classes} F32, one logit per label");
-    Err(shape_error(manifest.file.clone(), "the output", found, &expected))
-}
-
-fn shape_error(path: PathBuf, what: &'static str, found: String, expected: &str) -> InferError {
-    InferError::Shape { path, what, found, expected: expected.to_owned() }
-}
-
-fn join(dims: &[usize]) -> String {
-    dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    Err(network::wrong_shape(&manifest.file, "the output", found, &expected))
 }

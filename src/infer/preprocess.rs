@@ -105,7 +105,7 @@ impl Preprocessor {
         let place = Place::of(&self.input, (self.scaled.width(), self.scaled.height()), planes);
         let rows = self.scaled.buffer().chunks_exact(place.width * 3);
         for (plane, out) in planes.chunks_exact_mut(place.area).enumerate() {
-            let (ramp, channel) = (Ramp::of(&self.input, plane), self.channels()[plane]);
+            let (ramp, channel) = (Ramp::of(&self.input, plane), self.input.channels.order()[plane]);
             for (row, out) in rows.clone().zip(place.rows(out)) {
                 for (value, pixel) in out.iter_mut().zip(row.as_chunks::<3>().0) {
                     *value = ramp.at(pixel[channel]);
@@ -117,7 +117,7 @@ impl Preprocessor {
     /// Scaled samples of Y, U and V to normalised planes, centred.
     fn join(&mut self, size: (u32, u32), planes: &mut [f32]) {
         let place = Place::of(&self.input, size, planes);
-        let channels = self.channels();
+        let channels = self.input.channels.order();
         let ramps = [0, 1, 2].map(|plane| Ramp::of(&self.input, plane));
         let [y, u, v, red, green, blue] = &mut self.row.each_mut().map(|row| &mut row[..place.width]);
         let (first, rest) = planes.split_at_mut(place.area);
@@ -134,12 +134,14 @@ impl Preprocessor {
             }
         }
     }
+}
 
+impl Channels {
     /// The channel of RGB that each plane holds.
-    fn channels(&self) -> [usize; 3] {
-        match self.input.channels {
-            Channels::Rgb => [0, 1, 2],
-            Channels::Bgr => [2, 1, 0],
+    pub(super) const fn order(self) -> [usize; 3] {
+        match self {
+            Self::Rgb => [0, 1, 2],
+            Self::Bgr => [2, 1, 0],
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 
 use super::model::Plan;
+use super::network::run_error;
 use super::passes::{Memory, Program};
 use super::{Answer, Classifier, InferError, Model, Preprocessor};
 use crate::domain::{Frame, NormRect, Score};
@@ -164,10 +165,6 @@ impl Classifier for Worker {
         };
         Ok(probabilities.into_iter().map(answer).collect())
     }
-}
-
-fn run_error(error: TractError) -> InferError {
-    InferError::Run(error.into())
 }
 
 /// Softmax of `logits / temperature` (Guo et al. 2017, "On Calibration of Modern Neural Networks"), shifted by

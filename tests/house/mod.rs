@@ -46,7 +46,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("httparse", &["capture/http/message.rs"]),
     ("digest_auth", &["capture/http/login.rs"]),
     ("roxmltree", &["capture/onvif.rs"]),
-    ("toml", &["config/", "infer/manifest.rs", "infer/detector/manifest.rs", "bin/portero-train/export/"]),
+    ("toml", &["config/", "infer/manifest.rs", "bin/portero-train/export/"]),
     ("clap", &["cli/", "main.rs", TRAINER]),
     ("anyhow", &["cli/", "main.rs", TRAINER]),
     ("jpeg_encoder", &["evidence/picture.rs"]),

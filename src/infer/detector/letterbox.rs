@@ -40,12 +40,9 @@ impl Letterbox {
         let source = ImageRef::new(frame.width(), frame.height(), frame.rgb(), PixelType::U8x3)?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Interpolation(FilterType::Bilinear));
         self.resizer.resize(&source, &mut self.scaled, &options)?;
-        let order = match self.channels {
-            Channels::Rgb => [0, 1, 2],
-            Channels::Bgr => [2, 1, 0],
-        };
         let (width, height) = (self.width as usize, self.height as usize);
-        for (channel, plane) in order.into_iter().zip(planes.chunks_exact_mut(width * height)) {
+        for (channel, plane) in self.channels.order().into_iter().zip(planes.chunks_exact_mut(width * height))
+        {
             plane.fill(GREY);
             let rows = self.scaled.buffer().chunks_exact(fitted.0 as usize * 3);
             for (row, out) in rows.zip(plane.chunks_exact_mut(width)) {

@@ -1,11 +1,11 @@
 //! The manifest of a detector: everything that is not in its ONNX file. Every key is listed in `docs/config.md`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::domain::{Label, ModelId};
+use crate::infer::manifest::Check;
 use crate::infer::{Channels, ManifestError};
 
 /// A checked manifest. File names in it are resolved against the manifest's own folder.
@@ -95,13 +95,8 @@ impl DetectorManifest {
     /// # Errors
     /// [`ManifestError`] names the file and the key, with what was found and what is allowed.
     pub fn load(path: &Path) -> Result<Self, ManifestError> {
-        let text = fs::read_to_string(path)
-            .map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
-        let raw: Raw = toml::from_str(&text)
-            .map_err(|source| ManifestError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        check(raw, path.parent().unwrap_or(Path::new(""))).map_err(|(key, found, allowed)| {
-            ManifestError::Value { path: path.to_owned(), key, found, allowed: allowed.to_owned() }
-        })
+        let check = Check::of(path);
+        checked(&check, check.read()?)
     }
 
     /// Rows of the output: cells of all grids.
@@ -117,72 +112,58 @@ impl DetectorManifest {
     }
 }
 
-/// Key, what was found, what is allowed.
-type Fault = (&'static str, String, &'static str);
-
-fn check(raw: Raw, folder: &Path) -> Result<DetectorManifest, Fault> {
+fn checked(check: &Check<'_>, raw: Raw) -> Result<DetectorManifest, ManifestError> {
     let Raw { input: RawInput { width, height, channels }, output, .. } = raw;
     let Family::Yolox = output.family;
-    if raw.version != 1 {
-        return Err(("version", raw.version.to_string(), "1"));
-    }
-    let id = ModelId::new(&raw.id).map_err(|bad| ("id", format!("{:?}", bad.found), bad.allowed))?;
-    if raw.sha256.len() != 64 || !raw.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(("sha256", format!("{:?}", raw.sha256), "64 lower-case hexadecimal digits"));
-    }
+    check.version(raw.version)?;
+    let id = check.name("id", ModelId::new(&raw.id))?;
+    check.sha256(&raw.sha256)?;
     if let Some(bad) = output.strides.iter().find(|side| !(1..=256).contains(*side)) {
-        return Err(("output.strides", bad.to_string(), "1 to 256"));
+        return check.refuse("output.strides", bad, "1 to 256");
     }
     if output.strides.is_empty() {
-        return Err(("output.strides", "an empty list".to_owned(), "the side of each grid's cells"));
+        return check.refuse("output.strides", "an empty list", "the side of each grid's cells");
     }
     for (key, side) in [("input.width", width), ("input.height", height)] {
         let whole = output.strides.iter().all(|stride| side.is_multiple_of(*stride));
         if !(32..=2048).contains(&side) || !whole {
-            return Err((key, side.to_string(), "32 to 2048, a multiple of every stride"));
+            return check.refuse(key, side, "32 to 2048, a multiple of every stride");
         }
     }
     for (key, value) in
         [("output.score", output.score), ("output.faint", output.faint), ("output.overlap", output.overlap)]
     {
         if !(0.01..=1.0).contains(&value) {
-            return Err((key, value.to_string(), "0.01 to 1.0"));
+            return check.refuse(key, value, "0.01 to 1.0");
         }
     }
     if output.faint > output.score {
-        return Err(("output.faint", output.faint.to_string(), "at most output.score"));
+        return check.refuse("output.faint", output.faint, "at most output.score");
     }
+    if output.labels.is_empty() {
+        return check.refuse("output.labels", "an empty list", "one label or more");
+    }
+    let labels = check.labels("output.labels", &output.labels)?;
     Ok(DetectorManifest {
         id,
-        file: folder.join(raw.file),
+        file: check.file(&raw.file),
         sha256: raw.sha256,
         licence: raw.licence,
         width,
         height,
         channels,
         strides: output.strides,
-        labels: labels(&output.labels)?,
+        labels,
         score: output.score,
         faint: output.faint,
         overlap: output.overlap,
     })
 }
 
-fn labels(texts: &[String]) -> Result<Vec<Label>, Fault> {
-    const KEY: &str = "output.labels";
-    if texts.is_empty() {
-        return Err((KEY, "an empty list".to_owned(), "one label or more"));
-    }
-    if let Some((_, twice)) = texts.iter().enumerate().find(|(i, text)| texts[..*i].contains(text)) {
-        return Err((KEY, format!("{twice:?} twice"), "each label once"));
-    }
-    let label =
-        |text: &String| Label::new(text).map_err(|bad| (KEY, format!("{:?}", bad.found), bad.allowed));
-    texts.iter().map(label).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const GOOD: &str = include_str!("../../../models/yolox-nano.toml");

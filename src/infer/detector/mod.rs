@@ -8,15 +8,13 @@ mod decode;
 mod letterbox;
 mod manifest;
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::kernels::float::Simd;
+use super::network::{self, run_error};
 use super::pool::{Detector, Found};
 use super::{InferError, passes};
 use crate::domain::{Frame, Label};
@@ -49,13 +47,7 @@ impl DetectorModel {
     /// [`InferError`] says which file is wrong and how.
     pub fn load(settings: &DetectorSettings) -> Result<Self, InferError> {
         let manifest = DetectorManifest::load(&settings.manifest)?;
-        let bytes = fs::read(&manifest.file)
-            .map_err(|source| InferError::Read { path: manifest.file.clone(), source })?;
-        let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
-        if found != manifest.sha256 {
-            let (path, expected) = (manifest.file, manifest.sha256);
-            return Err(InferError::Hash { path, expected, found });
-        }
+        let bytes = network::read(&manifest.file, &manifest.sha256)?;
         let wanted = (0..manifest.labels.len()).filter(|i| settings.labels.contains(&manifest.labels[*i]));
         let wanted = wanted.collect();
         let plan = plan(&manifest, &bytes)?;
@@ -108,32 +100,16 @@ fn plan(manifest: &DetectorManifest, bytes: &[u8]) -> Result<Arc<TypedRunnableMo
     let load = |source: TractError| InferError::Load { path: manifest.file.clone(), source: source.into() };
     let (width, height) = (manifest.width as usize, manifest.height as usize);
     let model = tract_onnx::onnx().model_for_read(&mut &bytes[..]).map_err(load)?;
-    let ends = (model.inputs.len(), model.outputs.len());
-    if ends != (1, 1) {
-        return Err(shape(
-            &manifest.file,
-            "the graph",
-            format!("{} inputs and {} outputs", ends.0, ends.1),
-            "1 and 1",
-        ));
-    }
+    network::check_ends(&manifest.file, model.inputs.len(), model.outputs.len())?;
     let model = model.with_input_fact(0, f32::fact([1, 3, height, width]).into()).map_err(load)?;
     let model = model.into_typed().map_err(load)?;
     let fact = model.output_fact(0).map_err(load)?;
     let dims: Vec<usize> = fact.shape.iter().filter_map(|d| d.to_usize().ok()).collect();
     let wanted = [1, manifest.rows(), manifest.columns()];
     if fact.datum_type != f32::datum_type() || dims != wanted {
-        let join = |dims: &[usize]| dims.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
-        return Err(shape(&manifest.file, "the output", join(&dims), &join(&wanted)));
+        let [found, wanted] = [&dims[..], &wanted].map(network::dims);
+        return Err(network::wrong_shape(&manifest.file, "the output", found, &wanted));
     }
     let model = passes::floats(model, Simd::best()).map_err(load)?;
     model.into_optimized().and_then(|model| model.into_runnable()).map_err(load)
-}
-
-fn shape(path: &Path, what: &'static str, found: String, expected: &str) -> InferError {
-    InferError::Shape { path: path.to_owned(), what, found, expected: expected.to_owned() }
-}
-
-fn run_error(source: TractError) -> InferError {
-    InferError::Run(source.into())
 }
