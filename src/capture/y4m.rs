@@ -48,8 +48,11 @@ impl Splitter {
     pub(super) fn take(&mut self) -> Result<Option<Vec<u8>>, NotY4m> {
         loop {
             if let Some(line) = &mut self.line {
-                let Some(end) = line.iter().position(|&byte| byte == b'\n') else {
-                    return if line.len() < LONGEST_LINE { Ok(None) } else { Err(unexpected(line)) };
+                // The same wherever a read ended: a line that is too long is refused, whether its end is there or not.
+                let end = match line.iter().position(|&byte| byte == b'\n') {
+                    Some(end) if end < LONGEST_LINE => end,
+                    None if line.len() < LONGEST_LINE => return Ok(None),
+                    _ => return Err(unexpected(line)),
                 };
                 let rest = line.split_off(end + 1);
                 if self.rate.is_none() {
@@ -144,6 +147,10 @@ mod tests {
         let head = |rate: &str| format!("YUV4MPEG2 W2 H2 {rate}\n").into_bytes();
         for bad in [b"\xff\xd8 JFIF\n".to_vec(), head("F0:1"), head("F25"), head(""), vec![b'x'; 300]] {
             assert!(all(&bad, 1000).1.is_err(), "{}", bad.escape_ascii());
+        }
+        let long = [b"YUV4MPEG2 F25:1 ", &[b'x'; 300][..], b"\n"].concat();
+        for step in [1, 100, 1000] {
+            assert!(all(&long, step).1.is_err(), "a line that is too long, in reads of {step}");
         }
         let error = all(&[HEAD, b"FRAME\nabcdef", b"FRANE\n"].concat(), 64).1.unwrap_err();
         assert_eq!(error.0, "`FRANE\\n` instead of a YUV4MPEG2 line");
