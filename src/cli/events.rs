@@ -48,12 +48,12 @@ impl Place {
         if let Some(path) = &self.db {
             return Ok(Record { reader: Reader::open(path)?, clips: path.with_file_name("clips") });
         }
-        let loaded = config::load(&self.file.config).map_err(|problems| {
+        let loaded = config::load_storage(&self.file.config).map_err(|problems| {
             let report = problems.render(false);
             Misconfigured(format!("{report}\n`--db FILE` reads a database without the configuration"))
         })?;
-        let reader = Reader::open(&loaded.config.store.path)?;
-        Ok(Record { reader, clips: loaded.config.clips.folder })
+        let reader = Reader::open(&loaded.store.path)?;
+        Ok(Record { reader, clips: loaded.clips.folder })
     }
 }
 

@@ -110,6 +110,33 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     check_text(path, text, &Place::of(path))
 }
 
+/// What the events, outbox and pictures of a configuration lie in, and its clips.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The database.
+    pub store: store::Settings,
+    /// The clips.
+    pub clips: evidence::Settings,
+}
+
+/// Reads only the storage of a configuration file, whatever is wrong elsewhere in it: who looks into the record needs
+/// neither the broker's password nor the model. Blocks on the file system.
+///
+/// # Errors
+/// [`Problems`] when the file cannot be read, is open to everybody or no TOML, or its `[store]` is wrong.
+pub fn load_storage(path: &Path) -> Result<Storage, Problems> {
+    let fail = |problem: Box<Problem>| Problems::new(path, "", vec![*problem]);
+    let text = file::read_config(path).map_err(fail)?.text;
+    let report = Report::default();
+    let (document, faults) = DeTable::parse_recoverable(&text);
+    syntax_problems(&text, &faults, &report);
+    let storage = (!report.has_errors()).then(|| raw::storage(&document, &Place::of(path), &report));
+    match storage {
+        Some(storage) if !report.has_errors() => Ok(storage),
+        _ => Err(Problems::new(path, &text, report.into_list())),
+    }
+}
+
 fn check_text(path: &Path, file: ConfigText, place: &Place) -> Result<Loaded, Problems> {
     let ConfigText { text, sha256 } = file;
     let report = Report::default();

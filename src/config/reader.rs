@@ -78,13 +78,23 @@ impl<'a> Table<'a> {
         entries: &'a DeTable<'a>,
         report: &'a Report,
     ) -> Self {
+        let mut table = Self::open_partly(section, span, entries, report);
         let known = |key: &str| section.keys.contains(&key);
-        let mut has_unknown_keys = false;
         for (key, _) in entries.iter().filter(|(key, _)| !known(key.get_ref())) {
-            has_unknown_keys = true;
+            table.has_unknown_keys = true;
             report.add(unknown_key(section, key.span(), key.get_ref()));
         }
-        Self { section, span, has_unknown_keys, entries, report }
+        table
+    }
+
+    /// Opens a table of which only some keys are asked for.
+    pub(super) fn open_partly(
+        section: &'static Section,
+        span: Range<usize>,
+        entries: &'a DeTable<'a>,
+        report: &'a Report,
+    ) -> Self {
+        Self { section, span, has_unknown_keys: false, entries, report }
     }
 
     pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {

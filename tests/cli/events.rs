@@ -142,6 +142,30 @@ fn the_list_is_a_table_with_the_newest_first() {
     assert!(two.lines().count() == 4 && two.contains("the newest 2"), "{two}");
 }
 
+/// Who looks into the record by hand has neither the credentials that systemd hands to the service nor, perhaps, the model.
+#[test]
+fn the_record_opens_although_the_rest_of_the_configuration_does_not_load() {
+    let kept = Kept::new();
+    let config = kept.folder.path().join("portero.toml");
+    let broker = "[mqtt]\nurl = \"mqtts://broker.example\"\nuser = \"p\"\npassword_file = \"credential:mqtt\"\n";
+    let write = |store: &str| std::fs::write(&config, format!("version = 1\n{broker}{store}")).unwrap();
+    let list = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portero"));
+        command.args(["events", "list", "--config"]).arg(&config).env_remove("CREDENTIALS_DIRECTORY");
+        let output = command.output().unwrap();
+        (output.status.code(), [output.stdout, output.stderr].concat())
+    };
+    write("[store]\npath = \"events.db\"\n");
+    let (code, text) = list();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!((code, text.lines().count()), (Some(0), 5), "{text}");
+    write("[store]\npath = 7\n");
+    let (code, text) = list();
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(code, Some(78), "{text}");
+    assert!(text.contains("portero.toml:7:8") && text.contains("--db FILE"), "{text}");
+}
+
 #[test]
 fn filters_choose_events() {
     let kept = Kept::new();

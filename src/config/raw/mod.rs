@@ -29,6 +29,7 @@ pub(super) use schedule::RawSchedule;
 
 use super::file::Place;
 use super::keys;
+use super::Storage;
 use super::problem::Problem;
 use super::reader::{Named, Report, Setting, Table};
 use crate::{evidence, store};
@@ -77,6 +78,13 @@ pub(super) fn read(document: &Spanned<DeTable<'_>>, place: &Place, report: &Repo
         rules,
         doors,
     }
+}
+
+/// Reads the section about the database and the clips, and reports on no other.
+pub(super) fn storage(document: &Spanned<DeTable<'_>>, place: &Place, report: &Report) -> Storage {
+    let file = Table::open_partly(&keys::FILE, 0..0, document.get_ref(), report);
+    let storage::RawStorage { store, clips, .. } = storage::read(&file, place);
+    Storage { store, clips }
 }
 
 fn version(file: &Table<'_>) {
