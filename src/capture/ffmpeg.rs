@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use super::{CaptureError, Codec, Decoder, FfmpegInput, Pace, Settings, redact};
+use super::{CaptureError, Codec, Decoder, FfmpegInput, Pace, Pictures, Settings, redact};
 use crate::domain::{Login, Secret};
 
 /// Schemes that are let in, with the protocols ffmpeg may use for each.
@@ -79,6 +79,9 @@ pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, Ca
     let protocols = if list.is_some() { format!("pipe,{protocols}") } else { protocols.to_owned() };
     let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", &protocols];
     args.extend(decoder_options(source.decoder));
+    if source.pictures == Pictures::Referenced {
+        args.extend(["-skip_frame", "noref"]);
+    }
     // Not `-re`: ffmpeg then asks the clock a hundred times a second. Whoever reads sets the pace; a pipe holds next to nothing.
     let paced = !live && settings.pace == Pace::Realtime;
     if !live && settings.looped {

@@ -50,6 +50,8 @@ pub use error::CaptureError;
 pub use folder::is_picture_name;
 pub use http::{Address, HttpCamera, HttpError};
 pub use redact::redact;
-pub use settings::{Codec, CommandOutput, Decoder, FfmpegInput, Pace, PixelFormat, Settings, Source};
+pub use settings::{
+    Codec, CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source,
+};
 pub use slowdown::Slowdown;
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};

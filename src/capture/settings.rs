@@ -108,13 +108,15 @@ pub struct FfmpegInput {
     pub login: Option<Login>,
     /// What decodes.
     pub decoder: Decoder,
+    /// What of the stream is decoded.
+    pub pictures: Pictures,
 }
 
 impl FfmpegInput {
-    /// A file or URL, decoded in software.
+    /// A file or URL, all of it decoded in software.
     #[must_use]
     pub fn new(input: impl Into<String>) -> Self {
-        Self { input: input.into(), login: None, decoder: Decoder::Software }
+        Self { input: input.into(), login: None, decoder: Decoder::Software, pictures: Pictures::All }
     }
 }
 
@@ -129,6 +131,15 @@ pub enum Decoder {
     V4l2M2m(Codec),
     /// The decoder of a Jetson, in NVIDIA's build of ffmpeg.
     Nvv4l2(Codec),
+}
+
+/// Which pictures of a video are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// All.
+    All,
+    /// Those that others are predicted from: the rest can be left out without harm to any other. Software only.
+    Referenced,
 }
 
 /// What a video is coded in.

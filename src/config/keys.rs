@@ -37,7 +37,7 @@ sections! {
         "mask", "zone", "line",
     ]
     SOURCE "source = { … }" [
-        "v4l2", "ffmpeg", "decoder", "codec", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
+        "v4l2", "ffmpeg", "decoder", "codec", "decode", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
         "format", "preset",
     ]
     MOTION "motion = { … }" ["min_area", "min_change", "min_size", "shadows", "hold"]

@@ -30,6 +30,33 @@ fn a_file_played_fast_gives_every_frame_once_with_the_stamps_of_its_own_time() {
     );
 }
 
+/// Every second picture of the video is one that no other needs.
+#[test]
+fn only_what_others_are_predicted_from_is_decoded_where_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = folder.path().join("b-frames.mp4");
+    let plain = clip(folder.path(), 4);
+    let coded =
+        ["-c:v", "libx264", "-x264-params", "bframes=1:b-adapt=0:b-pyramid=none:keyint=20:scenecut=0"];
+    make(&[&["-i", plain.to_str().unwrap()][..], &coded, &["-pix_fmt", "yuv420p"]].concat(), &video);
+    let levels = |pictures| {
+        let input = FfmpegInput { pictures, ..FfmpegInput::new(video.to_str().unwrap()) };
+        let settings = Settings { pace: Pace::Fast, ..settings(Source::Ffmpeg(input)) };
+        let mut levels: Vec<u32> =
+            start(settings).all().iter().map(|f| brightness(f).round() as u32).collect();
+        let frames = levels.len();
+        levels.dedup();
+        (frames, levels.len())
+    };
+    let (frames, shown) = levels(Pictures::All);
+    assert!(frames == 40 && shown >= 38, "{shown} of {frames}");
+    let (frames, shown) = levels(Pictures::Referenced);
+    assert!(
+        frames >= 39 && (18..=24).contains(&shown),
+        "half of them, each shown twice: {shown} of {frames}"
+    );
+}
+
 #[test]
 fn a_file_played_in_real_time_is_stamped_by_the_clock() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portero::capture::{Camera, Counters, FfmpegInput, Pace, Settings, Source, Spawn};
+use portero::capture::{Camera, Counters, FfmpegInput, Pace, Pictures, Settings, Source, Spawn};
 use portero::clock::{Clock, SystemClock};
 use portero::domain::{CameraId, CameraState, Frame};
 use portero::shutdown::{StopHandle, stop_pair};

@@ -147,7 +147,8 @@ fn the_list_is_a_table_with_the_newest_first() {
 fn the_record_opens_although_the_rest_of_the_configuration_does_not_load() {
     let kept = Kept::new();
     let config = kept.folder.path().join("portero.toml");
-    let broker = "[mqtt]\nurl = \"mqtts://broker.example\"\nuser = \"p\"\npassword_file = \"credential:mqtt\"\n";
+    let broker =
+        "[mqtt]\nurl = \"mqtts://broker.example\"\nuser = \"p\"\npassword_file = \"credential:mqtt\"\n";
     let write = |store: &str| std::fs::write(&config, format!("version = 1\n{broker}{store}")).unwrap();
     let list = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portero"));

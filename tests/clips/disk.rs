@@ -54,7 +54,6 @@ fn a_daemon_killed_again_and_again_leaves_no_half_clip_and_no_open_question() {
 }
 
 #[test]
-#[ignore = "waits for dozens of clips: minutes on a machine that has no core to spare"]
 fn on_a_full_disk_the_oldest_clips_go_and_the_record_goes_on() {
     let Some(mount) = Mount::new("16m") else { return };
     let folder = mount.path().to_owned();

@@ -27,9 +27,9 @@ pub(super) use general::{RawModel, RawSite};
 pub(super) use rule::RawRule;
 pub(super) use schedule::RawSchedule;
 
+use super::Storage;
 use super::file::Place;
 use super::keys;
-use super::Storage;
 use super::problem::Problem;
 use super::reader::{Named, Report, Setting, Table};
 use crate::{evidence, store};

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::login::{certificates, login};
 use crate::capture::{
-    Address, Codec, CommandOutput, Decoder, FfmpegInput, HttpCamera, PixelFormat, Source, presets,
+    Address, Codec, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, Source, presets,
 };
 use crate::config::file::Place;
 use crate::config::keys;
@@ -28,12 +28,14 @@ const DECODERS: [(&str, Decoder); 4] = [
     ("v4l2m2m", Decoder::V4l2M2m(Codec::H264)),
     ("nvv4l2dec", Decoder::Nvv4l2(Codec::H264)),
 ];
+const PICTURES: [(&str, Pictures); 2] = [("all", Pictures::All), ("referenced", Pictures::Referenced)];
 /// Keys that only some kinds have: the kinds, and why the others have not.
-const COMPANIONS: [(&str, &[&str], &str); 7] = [
+const COMPANIONS: [(&str, &[&str], &str); 8] = [
     ("format", &["command"], "only a `command` has it"),
     ("watch", &["folder"], "only a `folder` has it"),
     ("decoder", &["ffmpeg"], "only `ffmpeg` has it"),
     ("codec", &["ffmpeg"], "only `ffmpeg` has it"),
+    ("decode", &["ffmpeg"], "only `ffmpeg` has it"),
     ("ca_file", &["http"], "only `http` has it"),
     ("user", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
     ("password_file", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
@@ -142,6 +144,10 @@ fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option
     if matches!(decoder, Some(Decoder::Software | Decoder::Vaapi)) {
         table.pointless("codec", "this decoder finds it out by itself");
     }
+    if decoder.is_some_and(|decoder| decoder != Decoder::Software) {
+        table.pointless("decode", "this decoder decodes everything");
+    }
+    let pictures = table.setting("decode", Pictures::All, |value| value.word(&PICTURES)).value;
     let login = login(table, context.place);
     let input = ffmpeg(value, value.text()?, context)?;
     if !input.input.contains("://") {
@@ -149,7 +155,7 @@ fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option
             table.pointless(key, "a file asks for no login");
         }
     }
-    Some(Source::Ffmpeg(FfmpegInput { login, decoder: decoder?, ..input }))
+    Some(Source::Ffmpeg(FfmpegInput { login, decoder: decoder?, pictures, ..input }))
 }
 
 /// A url goes to ffmpeg as it is; a file is looked for beside the configuration.
