@@ -54,6 +54,7 @@ pub(super) fn bench(c: &mut Criterion) {
         path: folder.path().join("events.db"),
         max_bytes: 1024 * MIB,
         outbox_percent: 50,
+        keep_free: 0,
         retention: Retention { authorise: keep, deny: keep, alert: keep, log: keep },
     };
     let mut store = Store::open(&settings).expect("a fresh store");

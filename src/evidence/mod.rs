@@ -37,7 +37,7 @@ pub use keeper::{Feed, Keeper, Orders, keeper};
 pub use mark::{Mark, snapshot};
 pub use picture::encode as encode_picture;
 pub use ring::Kept;
-pub use shelf::{Found, free_bytes, look};
+pub use shelf::{Found, look};
 
 use crate::domain::{CameraId, ClipWish, EventId};
 

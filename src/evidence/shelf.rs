@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::EvidenceError;
+use crate::disk::free_bytes;
 use crate::domain::{CameraId, EventId};
 
 /// Before a name while the file is not whole.
@@ -181,13 +182,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-/// Bytes that are free for us on the file system of `path`; `None` where the system does not say.
-#[must_use]
-pub fn free_bytes(path: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(path).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct Settings {
     pub max_bytes: u64,
     /// The outbox may take this share of `max_bytes`, in percent, 1..=90.
     pub outbox_percent: u8,
+    /// When less than half of this is free on its disk, in bytes, the oldest pictures go; their events stay.
+    pub keep_free: u64,
     /// How long and how much of each verdict is kept.
     pub retention: Retention,
 }

@@ -266,6 +266,13 @@ impl Recorder {
             log::warn!("retention has to wait: {}", in_words(&error));
             PruneReport::default()
         });
+        if report.pictures > 0 {
+            let path = self.store.path().display();
+            log::warn!(
+                "the disk of {path} is nearly full: {} pictures of old events are gone",
+                report.pictures
+            );
+        }
         self.health.pruned.fetch_add(report.deleted.iter().sum(), Ordering::Relaxed);
         self.pruned = Some((now, report));
     }

@@ -1,12 +1,13 @@
 //! What is forgotten, and when.
 //!
 //! The oldest go first, in small steps, so that no step keeps a grant waiting. An event whose alert waits in
-//! the outbox or whose outcome is pending is never touched.
+//! the outbox or whose outcome is pending is never touched. When the disk is nearly full, pictures go and events stay.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::tally::{Tally, VERDICTS, verdict_index};
 use super::{Keep, Settings, Store, StoreError};
+use crate::disk::free_bytes;
 
 /// At most so many events are deleted in one step.
 const STEP_ROWS: usize = 256;
@@ -15,12 +16,17 @@ const STEP_BYTES: u64 = 8 << 20;
 /// At most so many pages are given back to the file system in one step.
 const STEP_PAGES: i64 = 512;
 
+/// Why a picture that was there is gone.
+const GAVE_WAY: &str = "it was the oldest when the disk was nearly full";
+
 /// What one step of pruning did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PruneReport {
     /// Events deleted, per verdict in the order of [`VERDICTS`].
     pub deleted: [u64; 4],
-    /// Their weight in bytes.
+    /// Pictures deleted whose events stay.
+    pub pictures: u64,
+    /// The weight of all of them in bytes.
     pub bytes: u64,
     /// The step ended before the work did: call again.
     pub more: bool,
@@ -40,17 +46,32 @@ impl Store {
     #[must_use]
     pub fn over_bounds(&self) -> bool {
         let keeps = keeps(&self.settings);
+        if self.shortage() > 0 {
+            return true;
+        }
         let over = self.tally.events.iter().zip(keeps).any(|(bytes, keep)| *bytes > keep.bytes);
         over || self.tally.events.iter().sum::<u64>() > bound_of_rows(&self.settings)
+    }
+
+    /// Bytes that its disk lacks.
+    fn shortage(&self) -> u64 {
+        let folder = self.settings.path.parent().unwrap_or(&self.settings.path);
+        let free = free_bytes(folder).unwrap_or(u64::MAX);
+        (self.settings.keep_free / 2).saturating_sub(free)
     }
 
     fn prune_step(&mut self, now_wall_us: i64) -> rusqlite::Result<PruneReport> {
         let mut report = self.delete_step(now_wall_us)?;
         report.more |= give_back_pages(&self.conn)?;
+        if report.pictures > 0 {
+            // The file and its log shrink only now. When somebody reads just now, the next step does it.
+            self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        }
         Ok(report)
     }
 
     fn delete_step(&mut self, now_wall_us: i64) -> rusqlite::Result<PruneReport> {
+        let shortage = self.shortage();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut step = Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0 };
         for (index, keep) in keeps(&self.settings).into_iter().enumerate() {
@@ -60,6 +81,7 @@ impl Store {
         }
         let excess = Pages::of(&tx)?.used_bytes().saturating_sub(bound_of_rows(&self.settings));
         step.too_much(&tx, None, excess)?;
+        step.pictures(&tx, shortage)?;
         if step.rows > 0 {
             tx.commit()?;
         }
@@ -100,6 +122,31 @@ impl Step {
 
     fn too_much(&mut self, tx: &Transaction<'_>, verdict: Option<&str>, excess: u64) -> rusqlite::Result<()> {
         if excess > 0 { self.delete_oldest(tx, verdict, i64::MAX, excess) } else { Ok(()) }
+    }
+
+    /// Deletes the oldest pictures, until `excess` bytes are gone or the step is full.
+    fn pictures(&mut self, tx: &Transaction<'_>, mut excess: u64) -> rusqlite::Result<()> {
+        if excess == 0 {
+            return Ok(());
+        }
+        for (row, verdict, bytes) in oldest_pictures(tx)? {
+            if excess == 0 {
+                break;
+            }
+            if self.is_full() {
+                self.report.more = true;
+                break;
+            }
+            tx.prepare_cached("DELETE FROM snapshot WHERE event = ?1")?.execute([row])?;
+            let told = "UPDATE event SET bytes = max(bytes - ?2, 0), picture_refused = ?3 WHERE row = ?1";
+            tx.prepare_cached(told)?.execute(params![row, bytes as i64, GAVE_WAY])?;
+            excess = excess.saturating_sub(bytes);
+            self.rows += 1;
+            self.report.bytes += bytes;
+            self.report.pictures += 1;
+            self.tally.events[verdict] = self.tally.events[verdict].saturating_sub(bytes);
+        }
+        Ok(())
     }
 
     /// Deletes the oldest that may go, until `excess` bytes are gone or the step is full.
@@ -145,6 +192,18 @@ fn oldest(
     let mut statement = tx.prepare_cached(&sql)?;
     // One more than a step takes, so that the step knows that it was not the last.
     let rows = statement.query_map(params![verdict, before_wall_us, STEP_ROWS as i64 + 1], |row| {
+        let kind: String = row.get(1)?;
+        Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
+    })?;
+    rows.collect()
+}
+
+/// The oldest pictures that no alert waits for, as (row, place of the verdict, bytes).
+fn oldest_pictures(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(i64, usize, u64)>> {
+    let sql = "SELECT row, verdict, length(jpeg) FROM snapshot JOIN event ON event.row = snapshot.event \
+         WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row) ORDER BY row LIMIT ?1";
+    let mut statement = tx.prepare_cached(sql)?;
+    let rows = statement.query_map([STEP_ROWS as i64 + 1], |row| {
         let kind: String = row.get(1)?;
         Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
     })?;

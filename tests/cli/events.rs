@@ -31,6 +31,7 @@ impl Kept {
             path: folder.path().join("events.db"),
             max_bytes: 1 << 30,
             outbox_percent: 50,
+            keep_free: 0,
             retention: Retention { authorise: keep, deny: keep, alert: keep, log: keep },
         };
         let mut store = Store::open(&settings).unwrap();

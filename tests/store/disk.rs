@@ -7,7 +7,7 @@ use crossbeam_channel::bounded;
 use portero::clock::SystemClock;
 use portero::domain::{EventId, Severity};
 use portero::shutdown::stop_pair;
-use portero::store::{Job, Reader, Recorded, Recorder, Store, StoreError};
+use portero::store::{Job, NewEvent, Picture, Reader, Recorded, Recorder, Settings, Store, StoreError};
 
 use super::{alert, grant, log_event, settings};
 use crate::support::mount::Mount;
@@ -45,6 +45,37 @@ fn a_full_disk_is_transient_and_tears_nothing() {
     assert_eq!(reader.counts().unwrap().total(), 3 + 2 * written);
     assert!(reader.event(first[0].event.id).unwrap().is_some());
     store.prune(0).unwrap();
+}
+
+#[test]
+fn on_a_nearly_full_disk_the_oldest_pictures_go_and_their_events_stay() {
+    let Some(mount) = Mount::new("12m") else { return };
+    let settings = Settings { keep_free: 8 << 20, ..settings(mount.path()) };
+    let mut store = Store::open(&settings).unwrap();
+    let mut events: Vec<Recorded> = Vec::new();
+    for number in 0..80 {
+        let log = NewEvent { picture: Picture::Jpeg(vec![7; 100_000]), ..log_event(number) };
+        events.extend(store.record(vec![log]).unwrap());
+    }
+    let waiting = store.record(vec![alert(Severity::Critical, 0, 100_000)]).unwrap();
+    assert!(store.over_bounds(), "8 of 12 MiB are used, and 4 are to stay free");
+    let mut gone = 0;
+    while store.over_bounds() {
+        let report = store.prune(0).unwrap();
+        assert!(report.pictures > 0 && report.deleted == [0; 4], "{report:?}");
+        gone += report.pictures;
+    }
+    let reader = Reader::open(&settings.path).unwrap();
+    let kept: Vec<bool> = events.iter().map(|e| reader.snapshot(e.event.id).unwrap().is_some()).collect();
+    let first_kept = kept.iter().position(|kept| *kept).unwrap();
+    assert!(gone == first_kept as u64 && kept[first_kept..].iter().all(|kept| *kept), "{gone} {kept:?}");
+    assert!(reader.snapshot(waiting[0].event.id).unwrap().is_some(), "the broker has not got it yet");
+    assert_eq!(reader.counts().unwrap().total(), 81);
+    let why = reader.event(events[0].event.id).unwrap().unwrap().picture_refused;
+    assert_eq!(why.as_deref(), Some("it was the oldest when the disk was nearly full"));
+    let tally = store.outbox_bytes();
+    store.close().unwrap();
+    assert_eq!(Store::open(&settings).unwrap().outbox_bytes(), tally);
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn settings(folder: &Path) -> Settings {
         path: folder.join("events.db"),
         max_bytes: 256 * MIB,
         outbox_percent: 50,
+        keep_free: 0,
         retention: Retention { authorise: keep, deny: keep, alert: keep, log: keep },
     }
 }

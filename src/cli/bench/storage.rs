@@ -95,7 +95,8 @@ fn commits_in(folder: &Path) -> anyhow::Result<f64> {
     let keep = Keep { age: Duration::from_secs(86_400), bytes: 1 << 30 };
     let retention = Retention { authorise: keep, deny: keep, alert: keep, log: keep };
     let path = folder.join("bench.db");
-    let mut store = Store::open(&Settings { path, max_bytes: 1 << 30, outbox_percent: 20, retention })?;
+    let mut store =
+        Store::open(&Settings { path, max_bytes: 1 << 30, outbox_percent: 20, keep_free: 0, retention })?;
     let before = bytes_written()?;
     for number in 0..COMMITS {
         store.record(vec![event(number)?])?;

@@ -48,7 +48,7 @@ fn clips(table: Option<&Table<'_>>, store: &Settings, place: &Place) -> evidence
         max_bytes: size("clips_max", 1 << 20..=1 << 44, 4 * GIB),
         age: get("clips_age").and_then(|value| value.duration(ages)).unwrap_or(DAY * 14),
         memory: size("clips_memory", 1 << 20..=16 * GIB, 64 << 20),
-        keep_free: size("keep_free", 64 << 10..=1 << 44, 256 << 20),
+        keep_free: store.keep_free,
     }
 }
 
@@ -60,6 +60,7 @@ fn database(file: &Table<'_>, table: Option<&Table<'_>>, place: &Place) -> Setti
     let max_bytes = get("max_size").and_then(|value| value.bytes(16 << 20..=1 << 44)).unwrap_or(GIB);
     let outbox_percent = get("outbox_percent").and_then(|value| value.whole(1..=90)).unwrap_or(20) as u8;
     let retention = get("retention").and_then(|value| value.table(&keys::RETENTION));
+    let keep_free = get("keep_free").and_then(|value| value.bytes(64 << 10..=1 << 44)).unwrap_or(256 << 20);
     let room = max_bytes / 100 * u64::from(100 - outbox_percent);
     let [authorise, deny, alert, log] = KEEP_DEFAULTS.map(|(key, days, percent)| {
         let default = Keep { age: DAY * days, bytes: room / 100 * percent };
@@ -83,6 +84,7 @@ fn database(file: &Table<'_>, table: Option<&Table<'_>>, place: &Place) -> Setti
         path: place.path(&path),
         max_bytes,
         outbox_percent,
+        keep_free,
         retention: Retention { authorise, deny, alert, log },
     }
 }
