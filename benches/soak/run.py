@@ -25,7 +25,7 @@ EVERY = 20.0  # seconds from fault to fault
 LASTS = 7.0  # seconds until it is mended
 PATIENCE = 45.0  # seconds for a camera to be back; the longest pause between two attempts is 30
 SAMPLE = 2.0
-WARM_UP = max(60.0, MINUTES * 60 / 6)
+WARM_UP = max(60.0, MINUTES * 60 / 4)  # the allocator's and SQLite's caches fill for ten minutes and more
 SLOPE = 1.0  # MB an hour
 TELLING = 20.0  # minutes after the warm-up, from which on a slope says something
 
