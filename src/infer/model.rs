@@ -8,8 +8,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::internal::DimLike;
 
-use super::kernels::Isa;
 use super::kernels::float::Simd;
+use super::kernels::{self, Isa};
 use super::passes::{self, Program, Stored};
 use super::{Cause, InferError, Manifest, Worker, network};
 use crate::domain::{Frame, NormRect};
@@ -30,7 +30,7 @@ pub struct Model {
 
 impl Model {
     /// Reads the manifest at `path` and the model it names, compares the hash, optimises the graph. Takes some
-    /// tenths of a second of CPU. Call [`Model::verify`] before trusting it.
+    /// tenths of a second of CPU; what it needed meanwhile goes back to the system. Call [`Model::verify`] before trusting it.
     ///
     /// # Errors
     /// [`InferError`] says which file is wrong and how.
@@ -38,6 +38,8 @@ impl Model {
         let manifest = Manifest::load(path)?;
         let bytes = network::read(&manifest.file, &manifest.sha256)?;
         let plan = plan(&manifest, &bytes)?;
+        drop(bytes);
+        kernels::give_back();
         let model = Self { manifest, plan };
         debug!("model {}: {} operators", model.manifest.id, model.operators().len());
         Ok(model)

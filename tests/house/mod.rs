@@ -47,6 +47,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("httparse", &["capture/http/message.rs"]),
     ("digest_auth", &["capture/http/login.rs"]),
     ("roxmltree", &["capture/onvif.rs"]),
+    ("libc", &["infer/kernels/memory.rs"]),
     ("toml", &["config/", "infer/manifest.rs", "bin/portero-train/export/"]),
     ("clap", &["cli/", "main.rs", TRAINER]),
     ("anyhow", &["cli/", "main.rs", TRAINER]),

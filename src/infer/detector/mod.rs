@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::DimLike;
 
-use super::kernels::float::Simd;
+use super::kernels::{self, float::Simd};
 use super::network::{self, run_error};
 use super::pool::{Detector, Found};
 use super::{InferError, passes};
@@ -51,6 +51,8 @@ impl DetectorModel {
         let wanted = (0..manifest.labels.len()).filter(|i| settings.labels.contains(&manifest.labels[*i]));
         let wanted = wanted.collect();
         let plan = plan(&manifest, &bytes)?;
+        drop(bytes);
+        kernels::give_back();
         Ok(Self { manifest, wanted, plan })
     }
 

@@ -17,6 +17,11 @@ mod dense;
 mod depthwise;
 pub(crate) mod float;
 mod isa;
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "a call of the C library; the block says why it is allowed")
+)]
+mod memory;
 mod mixing;
 #[cfg(target_arch = "aarch64")]
 #[expect(unsafe_code, reason = "vector loads and stores by address; each block says why it stays in bounds")]
@@ -34,6 +39,7 @@ pub(crate) use aligned::Aligned;
 pub(crate) use convolution::Convolution;
 pub(crate) use isa::Isa;
 use isa::Level;
+pub(crate) use memory::give_back;
 pub(crate) use mixing::{Average, Gate, Residual, dequantise, quantise};
 use requant::Lanes;
 pub(crate) use requant::{Requant, Table, byte};
