@@ -3,9 +3,9 @@
 use super::convolution::Layer;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::{LANES, Level, Window, requant};
+use super::{Level, Window};
 #[cfg(target_arch = "x86_64")]
-use super::{avx2, vnni};
+use super::{LANES, avx2, requant, vnni};
 
 /// Packed weights, in the form that the level reads.
 #[derive(Debug, Clone, PartialEq)]
