@@ -3,9 +3,9 @@
 use super::convolution::Layer;
 #[cfg(target_arch = "aarch64")]
 use super::neon;
-use super::{Level, Window};
 #[cfg(target_arch = "x86_64")]
 use super::{LANES, avx2, requant, vnni};
+use super::{Level, Window};
 
 /// Packed weights, in the form that the level reads.
 #[derive(Debug, Clone, PartialEq)]
