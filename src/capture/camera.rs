@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use super::quality::Quality;
 use super::thin::Thinner;
-use super::{CaptureError, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Slowdown, Spawn};
+use super::{
+    CaptureError, Copied, Copying, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Slowdown,
+    Spawn, When, ffmpeg,
+};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp};
+use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp, StreamPart};
 use crate::shutdown::Stop;
 use crate::words::in_words;
 
@@ -28,6 +31,9 @@ const REMEMBERED: usize = 256;
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// Is given what came of a camera's own stream, in order.
+pub type CopySink = Box<dyn FnMut(Vec<StreamPart>) + Send>;
+
 /// Opens a source; called again after each loss.
 pub type Open = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CaptureError> + Send>;
 
@@ -43,6 +49,10 @@ pub struct Camera {
     open: Open,
     counters: Arc<Counters>,
     slowdown: Arc<Slowdown>,
+    copying: Arc<Copying>,
+    copy_sink: Option<CopySink>,
+    /// Of the last picture that the source gave.
+    last_stamp: Option<Stamp>,
     quality: Quality,
     next_seq: u64,
     first_stamp: Option<Stamp>,
@@ -79,8 +89,9 @@ impl Camera {
     /// A camera with the source its settings name. `spawn` starts the reader of a V4L2 device.
     #[must_use]
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, spawn: Spawn) -> Self {
-        let opener = Opener::new(settings.clone(), clock.clone(), spawn);
-        Self::with_open(settings, clock, Box::new(move || opener.open()))
+        let copying = Arc::<Copying>::default();
+        let opener = Opener::new(settings.clone(), clock.clone(), spawn).copying(copying.clone());
+        Self { copying, ..Self::with_open(settings, clock, Box::new(move || opener.open())) }
     }
 
     /// A camera with a source of another making.
@@ -92,6 +103,9 @@ impl Camera {
             open,
             counters: Arc::default(),
             slowdown: Arc::default(),
+            copying: Arc::default(),
+            copy_sink: None,
+            last_stamp: None,
             quality: Quality::default(),
             next_seq: 0,
             first_stamp: None,
@@ -110,6 +124,18 @@ impl Camera {
     #[must_use]
     pub fn slowdown(&self) -> Arc<Slowdown> {
         self.slowdown.clone()
+    }
+
+    /// By which its own stream is asked for, where it comes through ffmpeg; to be taken before it runs.
+    #[must_use]
+    pub fn copying(&self) -> Arc<Copying> {
+        self.copying.clone()
+    }
+
+    /// Gives what is copied of its own stream to `sink`, on the camera's thread, after the frame that it belongs to.
+    #[must_use]
+    pub fn copy_to(self, sink: CopySink) -> Self {
+        Self { copy_sink: Some(sink), ..self }
     }
 
     /// Blocks until `stop` is requested, or until a file or folder that is not looped has ended.
@@ -174,6 +200,8 @@ impl Camera {
     /// From one opening to its end.
     fn run_once(&mut self, stop: &Stop, sink: &mut dyn FnMut(Frame), health: &mut Health<'_>) -> Over {
         self.healthy = Duration::ZERO;
+        self.last_stamp = None;
+        self.copying.set_works(false);
         self.counters.turn(self.clock.now());
         let mut source = match (self.open)() {
             Ok(source) => source,
@@ -192,6 +220,7 @@ impl Camera {
         loop {
             let now = self.clock.now();
             self.counters.turn(now);
+            self.pass_copies(source.as_mut(), now);
             if stop.is_requested() {
                 return Over::Stopped;
             }
@@ -202,12 +231,19 @@ impl Camera {
             }
             let grab = match source.next((stall_after - idle).min(TURN), stop) {
                 Ok(grab) => grab,
-                Err(error) => return lost(&error),
+                Err(error) => {
+                    self.pass_copies(source.as_mut(), now);
+                    self.blame(&error);
+                    return lost(&error);
+                }
             };
             let stamp = match &grab {
                 Grab::Nothing => continue,
-                Grab::End if self.settings.looped && frames > 0 => return Over::Again,
-                Grab::End => return Over::Ended,
+                Grab::End => {
+                    self.pass_copies(source.as_mut(), now);
+                    let again = self.settings.looped && frames > 0;
+                    return if again { Over::Again } else { Over::Ended };
+                }
                 Grab::Waited(_, arrived) => *arrived,
                 Grab::Picture(_) | Grab::Encoded(_) | Grab::Damaged(_) => self.clock.now(),
             };
@@ -218,6 +254,7 @@ impl Camera {
                 if self.pace() == Pace::Realtime && !self.is_due(&mut thinner, stamp, stop) {
                     self.counters.thinned.add_one();
                     last_good = stamp;
+                    self.last_stamp = Some(stamp);
                     continue;
                 }
             }
@@ -239,6 +276,37 @@ impl Camera {
                 }
                 Err(error) => last_damage = Some(self.complain(&error)),
             }
+        }
+    }
+
+    /// Passes on what has come of the source's own stream; what nobody wants is let go.
+    fn pass_copies(&mut self, source: &mut dyn FrameSource, now: Stamp) {
+        self.copying.set_works(source.copies());
+        let copied = source.copied();
+        let Some(sink) = self.copy_sink.as_mut().filter(|_| !copied.is_empty() && self.copying.is_wanted())
+        else {
+            return;
+        };
+        let last = self.last_stamp.unwrap_or(now);
+        let part = |Copied { when, codec, is_key, bytes }| {
+            let stamp = match when {
+                When::Arrived(stamp) => stamp,
+                When::Before(time) => last.minus(time),
+            };
+            StreamPart { stamp, codec, is_key, bytes: bytes.into() }
+        };
+        sink(copied.into_iter().map(part).collect());
+    }
+
+    /// Copies no more when that is what the source was lost over.
+    fn blame(&self, error: &CaptureError) {
+        if let CaptureError::Exited { said, .. } = error
+            && self.copying.works()
+            && ffmpeg::failed_at_copy(said)
+        {
+            self.copying.give_up();
+            let camera = &self.settings.camera;
+            log::warn!("camera {camera}: its stream is not copied into clips any more: ffmpeg fails over it");
         }
     }
 
@@ -265,6 +333,7 @@ impl Camera {
             Pace::Fast => first
                 .plus(Duration::from_secs_f64(self.next_seq as f64 / f64::from(self.settings.fps.max(0.01)))),
         };
+        self.last_stamp = Some(stamp);
         let at = FrameRef { seq: FrameSeq(self.next_seq), stamp };
         let Picture { width, height, pixels } = picture;
         Frame::new(self.settings.camera.clone(), at, width, height, pixels)

@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::copier::Copier;
 use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
 use super::mjpeg::{Found, Splitter};
 use super::process::{Limits, Output, Process};
 use super::raw::Cutter;
 use super::schedule::Schedule;
 use super::{
-    CaptureError, CommandOutput, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings, ffmpeg, y4m,
+    CaptureError, CommandOutput, Copied, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings,
+    ffmpeg, ts, y4m,
 };
 use crate::clock::Clock;
+use crate::domain::CameraId;
 use crate::shutdown::Stop;
 
 /// How often a request to stop is noticed while a child is silent.
@@ -63,18 +66,24 @@ pub(super) struct ChildSource {
     frames: u64,
     /// Ending with status 0 is the end of a file, not a loss.
     may_end: bool,
+    copier: Option<Copier>,
+    has_ended: bool,
+    camera: CameraId,
 }
 
 impl ChildSource {
+    /// With `copies` the stream is copied as well.
     pub(super) fn ffmpeg(
         source: &FfmpegInput,
         settings: &Settings,
         clock: Arc<dyn Clock>,
+        copies: bool,
     ) -> Result<Self, CaptureError> {
-        let call = ffmpeg::call(source, settings)?;
+        let call = ffmpeg::call(source, settings, copies.then(|| clock.now()))?;
+        let is_live = ffmpeg::is_live(&source.input);
         let framer = Framer::y4m(settings)?;
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
-        let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), limits)?;
+        let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), copies, limits)?;
         Ok(Self {
             process,
             framer,
@@ -82,7 +91,10 @@ impl ChildSource {
             paced: call.paced,
             schedule: None,
             frames: 0,
-            may_end: !ffmpeg::is_live(&source.input),
+            may_end: !is_live,
+            copier: copies.then(|| Copier::new(is_live)),
+            has_ended: false,
+            camera: settings.camera.clone(),
         })
     }
 
@@ -94,8 +106,19 @@ impl ChildSource {
     ) -> Result<Self, CaptureError> {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
-        let process = Process::start(program, args, None, Limits::default())?;
-        Ok(Self { process, framer, clock, paced: false, schedule: None, frames: 0, may_end: false })
+        let process = Process::start(program, args, None, false, Limits::default())?;
+        Ok(Self {
+            process,
+            framer,
+            clock,
+            paced: false,
+            schedule: None,
+            frames: 0,
+            may_end: false,
+            copier: None,
+            has_ended: false,
+            camera: settings.camera.clone(),
+        })
     }
 
     /// A picture was taken: when is the next one due?
@@ -111,6 +134,24 @@ impl ChildSource {
         }
     }
 
+    /// Looks at what has come of the copy.
+    fn hear_copy(&mut self) {
+        let Some(copier) = &mut self.copier else { return };
+        let bytes = self.process.take_side();
+        if bytes.is_empty() {
+            return;
+        }
+        let why = match copier.hear(&bytes, self.clock.now()) {
+            Ok(()) => return,
+            Err(ts::Unfit::Codec(kind)) => {
+                format!("it is neither H.264 nor H.265, but of stream type {kind:#04x}")
+            }
+            Err(ts::Unfit::Foreign) => "ffmpeg did not write MPEG-TS".to_owned(),
+            Err(ts::Unfit::Endless) => "a picture in it has no end".to_owned(),
+        };
+        log::info!("camera {}: its stream is not copied into clips: {why}", self.camera);
+    }
+
     fn foreign(&self, foreign: Foreign) -> CaptureError {
         let program = self.process.name().to_owned();
         match foreign {
@@ -123,6 +164,10 @@ impl ChildSource {
     fn ended(&mut self) -> Result<Grab, CaptureError> {
         let status = self.process.finish(FAREWELL);
         if self.may_end && self.frames > 0 && status.is_some_and(|status| status.success()) {
+            self.has_ended = true;
+            if let Some(copier) = &mut self.copier {
+                copier.finish(self.clock.now());
+            }
             return Ok(Grab::End);
         }
         let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
@@ -160,6 +205,7 @@ impl FrameSource for ChildSource {
             }
             let wait = (deadline - passed).min(TURN);
             let read = self.process.read(self.framer.room(), wait);
+            self.hear_copy();
             match read
                 .map_err(|source| CaptureError::Read { program: self.process.name().to_owned(), source })?
             {
@@ -168,6 +214,17 @@ impl FrameSource for ChildSource {
                 Output::End => return self.ended(),
             }
         }
+    }
+
+    fn copied(&mut self) -> Vec<Copied> {
+        let rate = self.framer.rate().filter(|rate| *rate > 0.0);
+        let taken = self.frames.checked_sub(1).zip(rate);
+        let taken = taken.map(|(last, rate)| Duration::from_secs_f64(last as f64 / rate));
+        self.copier.as_mut().map_or_else(Vec::new, |copier| copier.take(taken, self.has_ended))
+    }
+
+    fn copies(&self) -> bool {
+        self.copier.as_ref().is_some_and(Copier::works)
     }
 }
 

@@ -7,13 +7,17 @@
 //! Whoever may read `/proc` sees a program's arguments. So a URL that holds a login, or is to be given one, does not
 //! stand among them: ffmpeg reads it from its standard input, as a list of one entry for its `concat` demuxer.
 //!
+//! Asked to, it also copies the video as it comes, not decoded, to its standard input, which then leads both ways. It is
+//! MPEG-TS: that has no head which would be missing in a piece of it, and carries every codec that a clip may have.
+//!
 //! There is no time limit on sockets in these arguments: the option's name and meaning differ between ffmpeg 4
 //! and 5, and `stall_after` covers a silent peer anyway.
 
 use std::path::Path;
+use std::time::Duration;
 
-use super::{CaptureError, Codec, Decoder, FfmpegInput, Pace, Pictures, Settings, redact};
-use crate::domain::{Login, Secret};
+use super::{CaptureError, Decoder, FfmpegInput, Pace, Pictures, Settings, redact};
+use crate::domain::{Codec, Login, Secret, Stamp};
 
 /// Schemes that are let in, with the protocols ffmpeg may use for each.
 const SCHEMES: [(&str, &str); 10] = [
@@ -66,11 +70,15 @@ pub(super) struct Call {
     pub(super) paced: bool,
 }
 
-/// How ffmpeg is to be called. Checks that a file exists.
+/// How ffmpeg is to be called. Checks that a file exists. `copy_from` asks for a copy, whose times begin there.
 ///
 /// # Errors
 /// [`CaptureError::Scheme`] or [`CaptureError::Missing`].
-pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, CaptureError> {
+pub(super) fn call(
+    source: &FfmpegInput,
+    settings: &Settings,
+    copy_from: Option<Stamp>,
+) -> Result<Call, CaptureError> {
     let input = source.input.as_str();
     let protocols = protocols(input)?;
     let live = is_live(input);
@@ -101,9 +109,36 @@ pub(super) fn call(source: &FfmpegInput, settings: &Settings) -> Result<Call, Ca
         args.extend(["-i", &target]);
     }
     let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings), settings.width, settings.height);
+    if copy_from.is_some() {
+        args.extend(["-map", "0:v:0"]);
+    }
     // YUV4MPEG2 and not raw frames also where its rate is not asked for: ffmpeg copies a raw frame once more.
     args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"]);
-    Ok(Call { args: args.into_iter().map(str::to_owned).collect(), input: list, paced })
+    let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    if let Some(from) = copy_from {
+        args.extend(copy(from, is_rtsp));
+    }
+    Ok(Call { args, input: list, paced })
+}
+
+/// The second output. Times of later openings lie behind those of earlier ones, so that a clip may have both.
+fn copy(from: Stamp, is_rtsp: bool) -> Vec<String> {
+    let offset = format!("{:.3}", Duration::from_micros(from.mono_us()).as_secs_f64());
+    let mut args = vec!["-map", "0:v:0", "-c:v", "copy"];
+    if is_rtsp {
+        // Cameras may say only in the session's description what a decoder needs to know.
+        args.extend(["-bsf:v", "dump_extra=freq=keyframe"]);
+    }
+    args.extend(["-output_ts_offset", &offset, "-muxdelay", "0", "-muxpreload", "0"]);
+    args.extend(["-flush_packets", "1", "-f", "mpegts", "pipe:0"]);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether ffmpeg ended over its second output, by what it said.
+pub(super) fn failed_at_copy(said: &str) -> bool {
+    const SIGNS: [&str; 6] =
+        ["[mpegts @", "[out#1", "output file #1", "output stream #1", "dump_extra", "'pipe:0': Broken pipe"];
+    SIGNS.iter().any(|sign| said.contains(sign))
 }
 
 /// The options that choose a decoder. What it decodes comes back into plain memory, where the filters are.
@@ -180,7 +215,7 @@ mod tests {
     }
 
     fn line(input: &str, pace: Pace, looped: bool) -> String {
-        let call = call(&FfmpegInput::new(input), &settings(input, pace, looped)).unwrap();
+        let call = call(&FfmpegInput::new(input), &settings(input, pace, looped), None).unwrap();
         assert!(call.input.is_none());
         call.args.join(" ")
     }
@@ -209,7 +244,8 @@ mod tests {
     #[test]
     fn a_path_is_never_an_option_or_another_protocol() {
         for input in ["-i", "concat:/etc/passwd", "-version"] {
-            let error = call(&FfmpegInput::new(input), &settings(input, Pace::Fast, false)).err().unwrap();
+            let error =
+                call(&FfmpegInput::new(input), &settings(input, Pace::Fast, false), None).err().unwrap();
             assert!(matches!(error, CaptureError::Missing { .. }), "{error}");
         }
     }
@@ -232,7 +268,7 @@ mod tests {
             ("http://h/cgi?pwd=geheim&it='s'", None, "http://h/cgi?pwd=geheim&it='\\''s'\\''".to_owned()),
         ] {
             let input = FfmpegInput { login: login.cloned(), ..FfmpegInput::new(url) };
-            let Call { args, input, .. } = call(&input, &settings(url, Pace::Realtime, false)).unwrap();
+            let Call { args, input, .. } = call(&input, &settings(url, Pace::Realtime, false), None).unwrap();
             let line = args.join(" ");
             assert!(line.contains("-f concat -safe 0 -i pipe:0 ") && !line.contains("://"), "{line}");
             assert_eq!(input.unwrap().expose(), format!("ffconcat version 1.0\nfile '{entry}'\n"));
@@ -240,9 +276,21 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_is_made_beside_the_pictures_and_only_when_it_is_asked_for() {
+        let input = FfmpegInput::new("rtsp://h/x");
+        let settings = settings("rtsp://h/x", Pace::Realtime, false);
+        let line = |copy| call(&input, &settings, copy).unwrap().args.join(" ");
+        assert!(!line(None).contains("copy"));
+        let line = line(Some(Stamp::new(3_600_250_000, 0)));
+        let (pictures, copy) = line.split_once("pipe:1 ").unwrap();
+        assert!(pictures.contains("-map 0:v:0 -an"), "{pictures}");
+        assert!(copy.starts_with("-map 0:v:0 -c:v copy") && copy.contains("_offset 3600.250 "), "{copy}");
+    }
+
+    #[test]
     fn a_decoder_is_chosen_before_the_input() {
         let input = FfmpegInput { decoder: Decoder::V4l2M2m(Codec::Hevc), ..FfmpegInput::new("rtsp://h/x") };
-        let line = call(&input, &settings("rtsp://h/x", Pace::Realtime, false)).unwrap().args.join(" ");
+        let line = call(&input, &settings("rtsp://h/x", Pace::Realtime, false), None).unwrap().args.join(" ");
         assert!(line.contains("-c:v hevc_v4l2m2m -rtsp_transport tcp -i rtsp://h/x"), "{line}");
     }
 }

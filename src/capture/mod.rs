@@ -13,6 +13,7 @@
 //! | `source` | the trait, opening, trying out |
 //! | `child`, `process`, `ffmpeg`, `presets` | programs that write pictures |
 //! | `http` | web servers of cameras: Motion JPEG and single pictures |
+//! | `copying`, `copier`, `ts` | the stream of ffmpeg's input as it is, beside its pictures |
 //! | `folder`, `inbox` | pictures in a folder, and those that come into one |
 //! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
@@ -21,6 +22,8 @@
 
 mod camera;
 mod child;
+mod copier;
+mod copying;
 mod counters;
 mod decode;
 mod error;
@@ -40,18 +43,18 @@ mod settings;
 mod slowdown;
 mod source;
 mod thin;
+mod ts;
 pub mod v4l2;
 mod y4m;
 
-pub use camera::{Camera, Open};
+pub use camera::{Camera, CopySink, Open};
+pub use copying::{Copied, Copying, When};
 pub use counters::Counters;
 pub use decode::{Encoded, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, load_picture};
 pub use error::CaptureError;
 pub use folder::is_picture_name;
 pub use http::{Address, HttpCamera, HttpError};
 pub use redact::redact;
-pub use settings::{
-    Codec, CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source,
-};
+pub use settings::{CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source};
 pub use slowdown::Slowdown;
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};

@@ -5,13 +5,19 @@
 //! thread: standard output and standard error are polled together. A child that writes faster than it is read is
 //! held by its pipe.
 //!
+//! A child may have a second output: then its standard input is a socket that leads both ways. Both outputs are read in the
+//! same turn, so that a child which waits for room in one of them cannot keep us waiting for the other.
+//!
 //! Limits: no core file for any child; others for ffmpeg only, because camera stacks map more memory than they use.
 //! CPU time is not limited: a camera runs for months.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -37,6 +43,8 @@ const POLITENESS: Duration = Duration::from_millis(500);
 /// How long a killed child may take to disappear; only the kernel can be slower.
 const REAPING: Duration = Duration::from_secs(2);
 const NAP: Duration = Duration::from_millis(5);
+/// Read from the second output in one turn.
+const SIDE_BYTES: usize = 256 << 10;
 
 /// What a program may take, in bytes and numbers; `None` leaves it as it is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,6 +60,9 @@ pub(super) struct Process {
     child: Child,
     stdout: Option<ChildStdout>,
     stderr: Option<ChildStderr>,
+    /// The second output, and what was read from it.
+    side: Option<UnixStream>,
+    aside: Vec<u8>,
     words: VecDeque<u8>,
     reaped: bool,
 }
@@ -68,24 +79,33 @@ pub(super) enum Output {
 }
 
 impl Process {
-    /// Starts `program` with `args`. `input`, at most 4 KiB, is what it finds on its standard input.
+    /// Starts `program` with `args`. `input`, at most 4 KiB, is what it finds on its standard input. With `has_side` it may
+    /// write there as well: its second output.
     pub(super) fn start(
         program: &str,
         args: &[String],
         input: Option<&Secret>,
+        has_side: bool,
         limits: Limits,
     ) -> Result<Self, CaptureError> {
         let path = find_program(program)?;
         let failed = |source| CaptureError::Start { program: program.to_owned(), source };
         let mut command = tied_command(path);
-        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let (stdin, side) = match UnixStream::pair() {
+            Ok((ours, theirs)) if has_side => (Stdio::from(OwnedFd::from(theirs)), Some(ours)),
+            Err(source) if has_side => return Err(failed(source)),
+            _ if input.is_some() => (Stdio::piped(), None),
+            _ => (Stdio::null(), None),
+        };
         command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.process_group(0).spawn().map_err(failed)?;
         let stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        // The command holds the child's end of the socket, which must not outlive the child.
+        drop(command);
         // From here on dropping it kills it.
-        let process =
-            Self { name: program.to_owned(), child, stdout, stderr, words: VecDeque::new(), reaped: false };
+        let (name, words, aside) = (program.to_owned(), VecDeque::new(), Vec::new());
+        let process = Self { name, child, stdout, stderr, side, aside, words, reaped: false };
         process.limit(Resource::Core, 0);
         let Limits { address_space, file_size, files } = limits;
         for (resource, value) in
@@ -96,9 +116,13 @@ impl Process {
             }
         }
         process.prepare_pipes().map_err(|errno| failed(errno.into()))?;
-        if let (Some(mut stdin), Some(input)) = (stdin, input) {
-            // It fits into the pipe, so this does not wait for the child, and the pipe's end is the input's.
-            stdin.write_all(input.expose().as_bytes()).map_err(failed)?;
+        // It fits into the pipe, so this does not wait for the child, and the pipe's end is the input's.
+        let input = input.map_or("", Secret::expose).as_bytes();
+        if let Some(mut stdin) = stdin {
+            stdin.write_all(input).map_err(failed)?;
+        }
+        if let Some(mut side) = process.side.as_ref() {
+            side.write_all(input).and_then(|()| side.shutdown(Shutdown::Write)).map_err(failed)?;
         }
         Ok(process)
     }
@@ -115,8 +139,9 @@ impl Process {
                 log::debug!("`{}`: its pipe stays small: {error}", self.name);
             }
         }
-        if let Some(stderr) = &self.stderr {
-            fcntl_setfl(stderr, fcntl_getfl(stderr)? | OFlags::NONBLOCK)?;
+        let others = [self.stderr.as_ref().map(AsFd::as_fd), self.side.as_ref().map(AsFd::as_fd)];
+        for pipe in others.into_iter().flatten() {
+            fcntl_setfl(pipe, fcntl_getfl(pipe)? | OFlags::NONBLOCK)?;
         }
         Ok(())
     }
@@ -133,20 +158,26 @@ impl Process {
     }
 
     /// Waits at most `wait` for output and appends it to `into`, up to its free capacity (at least one byte must
-    /// be free). Complaints on standard error are kept aside.
+    /// be free). Complaints on standard error and the second output are kept aside.
     pub(super) fn read(&mut self, into: &mut Vec<u8>, wait: Duration) -> io::Result<Output> {
         let Some(stdout) = &self.stdout else { return Ok(Output::End) };
         let timeout = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
         let mut fds = vec![PollFd::new(stdout, PollFlags::IN)];
         fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
+        let side_at = fds.len();
+        fds.extend(self.side.as_ref().map(|side| PollFd::new(side, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(Output::Nothing),
             Ok(_) => {}
             Err(error) => return Err(error.into()),
         }
         let output_waits = !fds[0].revents().is_empty();
-        if fds.get(1).is_some_and(|fd| !fd.revents().is_empty()) {
+        let side_waits = fds.get(side_at).is_some_and(|fd| !fd.revents().is_empty());
+        if side_at == 2 && !fds[1].revents().is_empty() {
             self.listen();
+        }
+        if side_waits {
+            self.read_side();
         }
         match &self.stdout {
             Some(stdout) if output_waits => match rustix::io::read(stdout, spare_capacity(into)) {
@@ -156,6 +187,21 @@ impl Process {
                 Err(error) => Err(error.into()),
             },
             _ => Ok(Output::Nothing),
+        }
+    }
+
+    /// What has come on the second output since the last call.
+    pub(super) fn take_side(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.aside)
+    }
+
+    fn read_side(&mut self) {
+        let Some(side) = &self.side else { return };
+        self.aside.reserve(SIDE_BYTES);
+        match rustix::io::read(side, spare_capacity(&mut self.aside)) {
+            Ok(0) => self.side = None,
+            Ok(_) | Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            Err(_) => self.side = None,
         }
     }
 
@@ -190,7 +236,7 @@ impl Process {
     /// Gets rid of it: closes its output, gives it `patience` to end on its own, asks it, then kills its whole
     /// group, and reaps it. `None` when the kernel does not let go of it.
     pub(super) fn finish(&mut self, patience: Duration) -> Option<ExitStatus> {
-        self.stdout = None;
+        (self.stdout, self.side) = (None, None);
         if self.reaped {
             return self.child.try_wait().ok().flatten();
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{CaptureError, HttpCamera, ffmpeg};
-use crate::domain::{CameraId, Login};
+use crate::domain::{CameraId, Codec, Login};
 
 /// What one camera is and how it is to be read.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,15 +140,6 @@ pub enum Pictures {
     All,
     /// Those that others are predicted from: the rest can be left out without harm to any other. Software only.
     Referenced,
-}
-
-/// What a video is coded in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// H.264.
-    H264,
-    /// H.265.
-    Hevc,
 }
 
 /// What a `command` source writes to its standard output.

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::decode::Encoded;
-use super::{CaptureError, Settings, Source, child, folder, http, inbox, v4l2};
+use super::{CaptureError, Copied, Copying, Settings, Source, child, folder, http, inbox, v4l2};
 use crate::clock::Clock;
 use crate::domain::{Pixels, Stamp};
 use crate::shutdown::Stop;
@@ -46,6 +46,16 @@ pub trait FrameSource: Send {
     /// # Errors
     /// [`CaptureError`] when the source is lost: drop it and open it anew.
     fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError>;
+
+    /// What came of the source's own stream since the last call, where it is copied.
+    fn copied(&mut self) -> Vec<Copied> {
+        Vec::new()
+    }
+
+    /// Whether its own stream is copied, as far as is known.
+    fn copies(&self) -> bool {
+        false
+    }
 }
 
 /// Starts a named thread. Handed in by the daemon, where threads are born.
@@ -59,13 +69,20 @@ pub struct Opener {
     clock: Arc<dyn Clock>,
     spawn: Spawn,
     readers: Arc<AtomicUsize>,
+    copying: Arc<Copying>,
 }
 
 impl Opener {
     /// `spawn` is used for V4L2 devices only, whose read can block for ever.
     #[must_use]
     pub fn new(settings: Settings, clock: Arc<dyn Clock>, spawn: Spawn) -> Self {
-        Self { settings, clock, spawn, readers: Arc::default() }
+        Self { settings, clock, spawn, readers: Arc::default(), copying: Arc::default() }
+    }
+
+    /// The same, which copies the source's own stream when it is asked to.
+    #[must_use]
+    pub fn copying(self, copying: Arc<Copying>) -> Self {
+        Self { copying, ..self }
     }
 
     /// Opens the source; returns before the first picture. A child process lives no longer than the calling
@@ -80,7 +97,9 @@ impl Opener {
             Source::V4l2 { device } => {
                 Box::new(v4l2::open(device, settings, &self.spawn, self.readers.clone())?)
             }
-            Source::Ffmpeg(input) => Box::new(child::ChildSource::ffmpeg(input, settings, clock)?),
+            Source::Ffmpeg(input) => {
+                Box::new(child::ChildSource::ffmpeg(input, settings, clock, self.copying.is_due())?)
+            }
             Source::Http(camera) => Box::new(http::HttpSource::open(camera, settings)?),
             Source::Folder { path, watch: false } => {
                 Box::new(folder::FolderSource::open(path, settings, clock)?)

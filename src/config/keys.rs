@@ -33,8 +33,8 @@ sections! {
     KEEP "{ age, size }" ["age", "size"]
     PRESENCE "[presence]" ["gap"]
     CAMERA "[[camera]]" [
-        "id", "source", "fps", "size", "stall_after", "announce_after", "pace", "loop", "motion", "crops", "tamper",
-        "mask", "zone", "line",
+        "id", "source", "fps", "size", "stall_after", "announce_after", "pace", "loop", "clips", "motion", "crops",
+        "tamper", "mask", "zone", "line",
     ]
     SOURCE "source = { … }" [
         "v4l2", "ffmpeg", "decoder", "codec", "decode", "http", "ca_file", "user", "password_file", "folder", "watch", "command",

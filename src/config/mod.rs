@@ -63,15 +63,17 @@ pub struct Config {
 }
 
 impl Config {
-    /// Of each camera whose events are to have clips: how much of the time before an event is kept.
+    /// Of each camera whose events are to have clips: how much of the time before an event is kept, and which way.
     #[must_use]
-    pub fn kept_before(&self) -> BTreeMap<CameraId, Duration> {
+    pub fn kept(&self) -> BTreeMap<CameraId, evidence::Keep> {
         let mut kept = BTreeMap::new();
         for rule in &self.rules.rules {
             let Some(clip) = self.wishes.get(&rule.id).and_then(|wish| wish.clip) else { continue };
             for camera in &rule.cameras {
-                let before = kept.entry(camera.clone()).or_insert(clip.before);
-                *before = clip.before.max(*before);
+                let copied = self.cameras.iter().any(|c| c.capture.camera == *camera && c.may_copy());
+                let before = clip.before;
+                let keep = kept.entry(camera.clone()).or_insert(evidence::Keep { before, copied, masks: 0 });
+                keep.before = keep.before.max(before);
             }
         }
         kept
@@ -87,6 +89,17 @@ pub struct CameraConfig {
     pub watch: watch::Settings,
     /// How long it must be in trouble before the broker and the log's readers are told.
     pub announce_after: Duration,
+    /// Whether clips are copies of its own stream where that can be.
+    pub copies: bool,
+}
+
+impl CameraConfig {
+    /// Whether its own stream may be shown in clips: it is wanted, comes through ffmpeg, and nothing of it is masked.
+    #[must_use]
+    pub fn may_copy(&self) -> bool {
+        let comes_coded = matches!(self.capture.source, capture::Source::Ffmpeg(_));
+        self.copies && comes_coded && self.watch.masks.is_empty()
+    }
 }
 
 /// A configuration that can be used, with what should be said about it.

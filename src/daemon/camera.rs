@@ -8,12 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{SendTimeoutError, Sender};
 use log::{info, warn};
 
+use super::copies::Copies;
 use super::judge::ToRules;
 use super::load::Load;
-use crate::capture::{Camera, Pace};
+use crate::capture::{Camera, Copying, Pace};
 use crate::clock::Clock;
 use crate::domain::{CameraId, CameraState, Frame, Look, Sighting, Tamper, Things};
-use crate::evidence::Feed;
+use crate::evidence::{Feed, Keep};
 use crate::shutdown::Stop;
 use crate::slots::Slots;
 use crate::watch::{self, Mask, Watcher};
@@ -30,11 +31,15 @@ pub(super) struct Desk {
     pub(super) watch: Mutex<watch::Settings>,
     /// Grows with every replacement.
     pub(super) edition: AtomicU64,
+    /// Grows with every replacement that changes the masks.
+    masks: AtomicU64,
     /// Frames in which the motion gate saw nothing.
     pub(super) gated: AtomicU64,
     state: AtomicU8,
     /// Whether its frames are kept for clips.
     kept: AtomicBool,
+    /// Its own stream, which is kept in place of them where it may be and comes.
+    pub(super) copying: Arc<Copying>,
 }
 
 const STATES: [CameraState; 6] = [
@@ -47,16 +52,24 @@ const STATES: [CameraState; 6] = [
 ];
 
 impl Desk {
-    pub(super) fn new(camera: CameraId, index: usize, pace: Pace, watch: watch::Settings) -> Self {
+    pub(super) fn new(
+        camera: CameraId,
+        index: usize,
+        pace: Pace,
+        watch: watch::Settings,
+        copying: Arc<Copying>,
+    ) -> Self {
         Self {
             camera,
             index,
             pace,
             watch: Mutex::new(watch),
             edition: AtomicU64::new(0),
+            masks: AtomicU64::new(0),
             gated: AtomicU64::new(0),
             state: AtomicU8::new(0),
             kept: AtomicBool::new(false),
+            copying,
         }
     }
 
@@ -70,22 +83,30 @@ impl Desk {
         self.state.store(index as u8, Ordering::Relaxed);
     }
 
-    /// Whether its frames are kept for clips from now on.
-    pub(super) fn keep_for_clips(&self, kept: bool) {
-        self.kept.store(kept, Ordering::Relaxed);
+    /// What is kept for clips from now on.
+    pub(super) fn keep_for_clips(&self, keep: Option<&Keep>) {
+        self.kept.store(keep.is_some(), Ordering::Relaxed);
+        self.copying.want(keep.is_some_and(|keep| keep.copied));
     }
 
-    /// New regions and motion settings, taken up with the next frame.
-    pub(super) fn replace_watch(&self, settings: watch::Settings) {
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = settings;
+    /// New regions, masks and motion settings, taken up with the next frame. Returns the edition of the masks, which grows
+    /// when they differ.
+    pub(super) fn replace_watch(&self, settings: watch::Settings) -> u64 {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let differ = u64::from(watch.masks != settings.masks);
+        let masks = self.masks.fetch_add(differ, Ordering::Release) + differ;
+        *watch = settings;
         self.edition.fetch_add(1, Ordering::Release);
+        masks
     }
 
-    /// What the settings of now ask for, with their edition.
-    fn eyes(&self) -> (u64, Mask, Watcher) {
-        let edition = self.edition.load(Ordering::Acquire);
-        let settings = self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (edition, Mask::new(settings.masks.clone()), Watcher::new(settings))
+    /// What the settings of now ask for, with their edition and that of the masks.
+    fn eyes(&self) -> ([u64; 2], Mask, Watcher) {
+        let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let editions = [&self.edition, &self.masks].map(|edition| edition.load(Ordering::Acquire));
+        let settings = watch.clone();
+        drop(watch);
+        (editions, Mask::new(settings.masks.clone()), Watcher::new(settings))
     }
 }
 
@@ -104,7 +125,7 @@ pub(super) fn run(
     clock: &dyn Clock,
     stop: &Stop,
 ) {
-    let (mut edition, mut mask, mut watcher) = desk.eyes();
+    let ([mut edition, mut masks], mut mask, mut watcher) = desk.eyes();
     let mut tampered = None;
     let (slowdown, mut load) = (camera.slowdown(), Load::new(clock.now()));
     let health = RefCell::new(Health {
@@ -114,17 +135,19 @@ pub(super) fn run(
         source: (CameraState::Starting, String::new()),
         strain: None,
     });
+    let mut copies = Copies::new(desk, feed);
+    let camera = camera.copy_to(copies.sink(stop));
     let mut sink = |mut frame: Frame| {
         if desk.edition.load(Ordering::Acquire) != edition {
-            (edition, mask, watcher) = desk.eyes();
+            ([edition, masks], mask, watcher) = desk.eyes();
         }
         // Before anything else: nobody sees what is masked.
         mask.black_out(&mut frame);
         let frame = Arc::new(frame);
-        if desk.kept.load(Ordering::Relaxed) {
+        if desk.kept.load(Ordering::Relaxed) && !copies.suffice() {
             match desk.pace {
-                Pace::Realtime => feed.offer(Arc::clone(&frame)),
-                Pace::Fast => feed.hand(Arc::clone(&frame), stop),
+                Pace::Realtime => feed.offer(Arc::clone(&frame), masks),
+                Pace::Fast => feed.hand(Arc::clone(&frame), masks, stop),
             }
         }
         let look = watcher.look(Arc::clone(&frame));

@@ -38,7 +38,7 @@ impl ClipMakers {
         clock: &Arc<dyn Clock>,
     ) -> Result<Self, DaemonError> {
         let counters = Arc::<Counters>::default();
-        let kept = config.kept_before();
+        let kept = config.kept();
         // All cameras may finish a clip at the same time.
         let (films, made) = bounded(config.cameras.len() + 1);
         let (keeper, feed, orders) =

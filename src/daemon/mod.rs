@@ -13,6 +13,7 @@ mod adapters;
 mod blips;
 mod camera;
 mod clips;
+mod copies;
 mod crew;
 mod judge;
 mod load;

@@ -103,11 +103,12 @@ impl Summary {
 
     /// What was kept beside the events, and what was not; `None` when there is nothing to say.
     fn kept(&self) -> Option<String> {
-        let Counts { written, bytes, refused, failed, pruned, cut, frames_lost } = self.clips;
+        let Counts { written, copied, bytes, refused, failed, pruned, cut, frames_lost, not_copied } =
+            self.clips;
         let quiet = self.clips == Counts::default() && self.clips_pending + self.pictures_refused == 0;
         (!quiet).then(|| {
             format!(
-                "clips: {written} written ({:.1} MiB), {} pending, {refused} refused, {failed} failed, {pruned} pruned, {cut} cut short, {frames_lost} pictures not kept for them; {} snapshots refused",
+                "clips: {written} written ({:.1} MiB), {copied} of them copied, {} pending, {refused} refused, {failed} failed, {pruned} pruned, {cut} cut short, {frames_lost} pictures not kept for them, {not_copied} times not copied; {} snapshots refused",
                 bytes as f64 / f64::from(1 << 20),
                 self.clips_pending,
                 self.pictures_refused,

@@ -249,12 +249,13 @@ impl Topology {
     }
 
     fn start_cameras(&mut self, clock: &Arc<dyn Clock>, stop: &Stop) -> Result<(), DaemonError> {
-        let kept = self.config.kept_before();
+        let kept = self.config.kept();
         for (index, CameraConfig { capture, watch, .. }) in self.config.cameras.iter().enumerate() {
             let id = &capture.camera;
-            let desk = Arc::new(Desk::new(id.clone(), index, capture.effective_pace(), watch.clone()));
-            desk.keep_for_clips(kept.contains_key(id));
             let camera = Camera::new(capture.clone(), Arc::clone(clock), spawner());
+            let (pace, copying) = (capture.effective_pace(), camera.copying());
+            let desk = Arc::new(Desk::new(id.clone(), index, pace, watch.clone(), copying));
+            desk.keep_for_clips(kept.get(id));
             self.desks.push(Arc::clone(&desk));
             self.captured.push(camera.counters());
             let (slots, stop, feed) = (self.slots.clone(), stop.clone(), self.clips.feed.clone());
@@ -290,21 +291,21 @@ impl Topology {
 
     /// Hands new rules to the rules thread.
     pub(super) fn swap(&mut self, config: Config) {
-        let kept = config.kept_before();
+        let mut kept = config.kept();
         for (desk, camera) in self.desks.iter().zip(&config.cameras) {
-            desk.replace_watch(camera.watch.clone());
-            desk.keep_for_clips(kept.contains_key(&desk.camera));
+            let masks = desk.replace_watch(camera.watch.clone());
+            kept.entry(desk.camera.clone()).and_modify(|keep| keep.masks = masks);
+            desk.keep_for_clips(kept.get(&desk.camera));
         }
-        if !self.clips.orders.keep(kept) {
-            warn!("clips are made as before: their keeper did not hear of the change");
-        }
+        // Before the rules hear of it: none of their events may have a clip that shows what is masked now.
+        self.clips.orders.keep(kept);
         let (rules, wishes) = (Arc::new(config.rules.clone()), Arc::new(config.wishes.clone()));
         self.tell_rules(ToRules::Swap(rules, wishes, Arc::clone(&config.sha256)));
         self.config.wishes = config.wishes;
         self.config.rules = config.rules;
         self.config.sha256 = config.sha256;
         for (running, new) in self.config.cameras.iter_mut().zip(config.cameras) {
-            running.watch = new.watch;
+            (running.watch, running.copies) = (new.watch, new.copies);
         }
     }
 

@@ -16,6 +16,7 @@ mod name;
 mod pixels;
 mod secret;
 mod stamp;
+mod stream;
 mod track;
 pub mod yuv;
 
@@ -32,4 +33,5 @@ pub use name::{
 pub use pixels::{Pixels, Planes};
 pub use secret::{Login, Secret};
 pub use stamp::Stamp;
+pub use stream::{Codec, StreamPart};
 pub use track::{Detection, Scene, Sighting, Things, Track, TrackId, TrackRef, Tracks};

@@ -36,6 +36,16 @@ impl Stamp {
         Duration::from_micros(self.mono_us.saturating_sub(earlier.mono_us))
     }
 
+    /// This moment moved back on both clocks, saturating.
+    #[must_use]
+    pub fn minus(self, by: Duration) -> Stamp {
+        let us = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
+        Stamp {
+            mono_us: self.mono_us.saturating_sub(us),
+            wall_us: self.wall_us.saturating_sub(i64::try_from(us).unwrap_or(i64::MAX)),
+        }
+    }
+
     /// This moment moved forward on both clocks, saturating.
     #[must_use]
     pub fn plus(self, by: Duration) -> Stamp {

@@ -9,6 +9,8 @@ pub struct Counters {
     pending: AtomicU64,
     /// Files written.
     pub(super) written: AtomicU64,
+    /// Those of them that are copies of a camera's own stream.
+    pub(super) copied: AtomicU64,
     /// Their bytes.
     pub(super) bytes: AtomicU64,
     /// Clips left out on purpose.
@@ -21,6 +23,8 @@ pub struct Counters {
     pub(super) cut: AtomicU64,
     /// Pictures that were not kept: the encoder fell behind, or the memory was full.
     pub(super) frames_lost: AtomicU64,
+    /// Times that a camera whose stream was to be copied had to be encoded.
+    pub(super) not_copied: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -28,6 +32,8 @@ pub struct Counters {
 pub struct Counts {
     /// Files written.
     pub written: u64,
+    /// Those of them that are copies of a camera's own stream.
+    pub copied: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Clips left out on purpose: write budget, full disk, nothing to show.
@@ -40,6 +46,8 @@ pub struct Counts {
     pub cut: u64,
     /// Pictures that were not kept: the encoder fell behind, or the memory was full.
     pub frames_lost: u64,
+    /// Times that a camera whose stream was to be copied had to be encoded.
+    pub not_copied: u64,
 }
 
 impl Counters {
@@ -49,12 +57,14 @@ impl Counters {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
             written: load(&self.written),
+            copied: load(&self.copied),
             bytes: load(&self.bytes),
             refused: load(&self.refused),
             failed: load(&self.failed),
             pruned: load(&self.pruned),
             cut: load(&self.cut),
             frames_lost: load(&self.frames_lost),
+            not_copied: load(&self.not_copied),
         }
     }
 

@@ -13,11 +13,12 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::counters::Counters;
 use super::film::{self, Form};
+use super::ring::Kept;
 use super::shelf::{Bounds, Shelf, name_of};
-use super::{EvidenceError, Film, Settings};
+use super::{EvidenceError, Film, Footage, Settings};
 use crate::budget::{Extra, WriteBudget};
 use crate::clock::{self, Clock};
-use crate::domain::{ClipFile, ClipState, EventId};
+use crate::domain::{CameraId, ClipFile, ClipState, EventId};
 use crate::shutdown::Stop;
 use crate::words::in_words;
 
@@ -119,8 +120,11 @@ impl Filer {
         let state = self.make(film, stop);
         let counter = match &state {
             ClipState::Written(file) => {
+                let is_copy = matches!(film.footage, Footage::Stream(_));
+                let how = if is_copy { "copied" } else { "encoded" };
                 Counters::add(&self.counters.bytes, file.bytes);
-                log::info!("camera {}: clip {} ({} KiB)", film.camera, file.name, file.bytes >> 10);
+                Counters::add(&self.counters.copied, u64::from(is_copy));
+                log::info!("camera {}: clip {} ({} KiB, {how})", film.camera, file.name, file.bytes >> 10);
                 &self.counters.written
             }
             ClipState::Refused(_) => &self.counters.refused,
@@ -135,21 +139,23 @@ impl Filer {
     }
 
     fn make(&mut self, film: &Film, stop: &Stop) -> ClipState {
-        let (Some(first), Some(last), Some(event)) =
-            (film.frames.first(), film.frames.last(), film.events.first())
-        else {
+        let (Some((first, last)), Some(event)) = (film.footage.span(), film.events.first()) else {
             return ClipState::Refused("no picture of this time was kept".to_owned());
         };
-        let (from_wall_us, until_wall_us) = (first.stamp.wall_us(), last.stamp.wall_us());
+        let (from_wall_us, until_wall_us) = (first.wall_us(), last.wall_us());
         if self.ties.budget.left(Extra::Clip, self.clock.now()) == Some(0) {
             self.ties.budget.admit(Extra::Clip, 1, self.clock.now());
             return ClipState::Refused(self.ties.budget.reason());
         }
-        let (clip, form) = match self.encode(film, stop) {
+        let made = match &film.footage {
+            Footage::Pictures(frames) => self.encode(&film.camera, frames, stop),
+            Footage::Stream(parts) => film::copy(parts, stop).map(|clip| (clip, "mp4")),
+        };
+        let (clip, extension) = match made {
             Ok(made) => made,
             Err(error) => return ClipState::Failed(in_words(&error)),
         };
-        let name = name_of(&film.camera, *event, form.extension());
+        let name = name_of(&film.camera, *event, extension);
         let bytes = clip.len() as u64;
         match self.put(&name, *event, &clip) {
             Ok(None) => ClipState::Written(ClipFile { name, bytes, from_wall_us, until_wall_us }),
@@ -158,15 +164,20 @@ impl Filer {
         }
     }
 
-    /// The clip in the best form that works.
-    fn encode(&self, film: &Film, stop: &Stop) -> Result<(Vec<u8>, Form), EvidenceError> {
-        match film::encode(&film.frames, self.form, stop) {
-            Ok(clip) => Ok((clip, self.form)),
+    /// The clip in the best form that works, and how its name ends.
+    fn encode(
+        &self,
+        camera: &CameraId,
+        frames: &[Kept],
+        stop: &Stop,
+    ) -> Result<(Vec<u8>, &'static str), EvidenceError> {
+        match film::encode(frames, self.form, stop) {
+            Ok(clip) => Ok((clip, self.form.extension())),
             Err(error @ EvidenceError::Stopped) => Err(error),
             Err(error) if self.form == Form::Mjpeg => Err(error),
             Err(error) => {
-                log::warn!("camera {}: a clip stays Motion JPEG: {}", film.camera, in_words(&error));
-                Ok((film::encode(&film.frames, Form::Mjpeg, stop)?, Form::Mjpeg))
+                log::warn!("camera {camera}: a clip stays Motion JPEG: {}", in_words(&error));
+                Ok((film::encode(frames, Form::Mjpeg, stop)?, Form::Mjpeg.extension()))
             }
         }
     }

@@ -1,32 +1,17 @@
 //! Pictures to a clip: H.264 in MP4 by ffmpeg, which every browser plays.
 //!
-//! ffmpeg gets the pictures with their times in a file that lies in memory, and leaves the clip in another: it never
-//! writes to the disk, and the size of a clip is known before anything of it is. It runs as a child with a low priority,
-//! on one core, and with limits. Where it has no encoder for H.264, a clip is VP8 in WebM; where it has none at all, or
-//! where there is no ffmpeg, the pictures themselves are the clip, in Matroska: players show that, browsers do not.
+//! ffmpeg gets the pictures with their times and encodes on one core. Where it has no encoder for H.264, a clip is VP8 in
+//! WebM; where it has none at all, or where there is no ffmpeg, the pictures themselves are the clip, in Matroska: players
+//! show that, browsers do not. What was copied of a camera's own stream is only put into MP4.
 
-use std::fs::File;
-use std::io::{Read, Seek, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
-use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Resource, Rlimit};
 
 use super::ring::Kept;
-use super::{EvidenceError, matroska};
+use super::{EvidenceError, child, matroska};
+use crate::domain::{Codec, Stamp, StreamPart};
 use crate::shutdown::Stop;
-
-/// An encoder gets no longer than this: a clip of two minutes in full HD takes a small board a minute.
-const TIME_LIMIT: Duration = Duration::from_secs(180);
-const NAP: Duration = Duration::from_millis(20);
-/// What ffmpeg may take: memory for a picture in 4K many times over, a clip of 512 MiB, few files.
-const LIMITS: [(Resource, u64); 4] =
-    [(Resource::As, 2 << 30), (Resource::Fsize, 512 << 20), (Resource::Nofile, 64), (Resource::Core, 0)];
-/// Priority of the encoder, 0 to 19: behind everything that decides.
-const NICE: i32 = 5;
 
 /// How a clip is made and which form it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,87 +116,34 @@ fn run(
     form: Form,
     stop: &Stop,
 ) -> Result<Vec<u8>, EvidenceError> {
-    let mut input = in_memory("portero-film")?;
-    input.write_all(film).and_then(|()| input.rewind()).map_err(EvidenceError::Memory)?;
-    let (mut output, mut words) = (in_memory("portero-clip")?, in_memory("portero-words")?);
-    let share = |file: &File| file.try_clone().map(Stdio::from).map_err(EvidenceError::Memory);
-    let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file"]);
-    command.args(["-f", "matroska", "-i", "file:/proc/self/fd/0", "-an", "-sn", "-dn", "-threads", "1"]);
+    let taken = taken_at(frames.first().map(|kept| kept.stamp));
     // The halved chroma wants even sides.
-    command.args(["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"]);
-    command.args([timing, "vfr", "-enc_time_base", "1:1000"]);
-    command.args(["-metadata", &format!("creation_time={}", taken_at(frames))]);
-    command.args(form.options()).args(["-y", "file:/proc/self/fd/1"]);
-    command.stdin(share(&input)?).stdout(share(&output)?).stderr(share(&words)?);
-    // A Ctrl-C at the terminal is for the daemon, which finishes its clips.
-    let mut child = command.process_group(0).spawn().map_err(EvidenceError::NoFfmpeg)?;
-    restrain(&child);
-    let ended = wait(&mut child, stop);
-    // A child that has ended by itself is not hurt by this.
-    let _ = child.kill();
-    let _ = child.wait();
-    if !ended? {
-        return Err(EvidenceError::Ffmpeg(last_line(&mut words)));
-    }
-    let mut clip = Vec::new();
-    output.rewind().and_then(|()| output.read_to_end(&mut clip)).map_err(EvidenceError::Memory)?;
-    if clip.is_empty() { Err(EvidenceError::Ffmpeg(last_line(&mut words))) } else { Ok(clip) }
+    let mut options = vec!["-threads", "1", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-pix_fmt", "yuv420p"];
+    options.extend([timing, "vfr", "-enc_time_base", "1:1000", "-metadata", &taken]);
+    options.extend(form.options());
+    child::convert([film], "matroska", &options, stop)
 }
 
-fn in_memory(name: &str) -> Result<File, EvidenceError> {
-    let memory = memfd_create(name, MemfdFlags::CLOEXEC);
-    memory.map(File::from).map_err(|errno| EvidenceError::Memory(errno.into()))
-}
-
-/// Limits and a low priority; without them it works all the same.
-fn restrain(child: &Child) {
-    let pid = Pid::from_child(child);
-    for (resource, value) in LIMITS {
-        let limit = Rlimit { current: Some(value), maximum: Some(value) };
-        if let Err(error) = rustix::process::prlimit(Some(pid), resource, limit) {
-            log::debug!("the encoder's limit {resource:?} could not be set: {error}");
-        }
+/// The clip of these parts of a camera's own stream, oldest first, the first a key picture: MP4 again, not encoded anew. Each
+/// picture keeps its own moment. Blocks for as long as ffmpeg takes, or until `stop` is requested.
+///
+/// # Errors
+/// [`EvidenceError`] except for those of files.
+pub fn copy(parts: &[StreamPart], stop: &Stop) -> Result<Vec<u8>, EvidenceError> {
+    let taken = taken_at(parts.first().map(|part| part.stamp));
+    let mut options = vec!["-map", "0:v:0", "-c:v", "copy", "-metadata", &taken];
+    if parts.first().is_some_and(|part| part.codec == Codec::Hevc) {
+        // The name that Apple's players want.
+        options.extend(["-tag:v", "hvc1"]);
     }
-    if let Err(error) = rustix::process::setpriority_process(Some(pid), NICE) {
-        log::debug!("the encoder's priority could not be set: {error}");
-    }
-}
-
-/// Whether it ended well.
-fn wait(child: &mut Child, stop: &Stop) -> Result<bool, EvidenceError> {
-    let mut waited = Duration::ZERO;
-    loop {
-        if let Some(status) = child.try_wait().map_err(EvidenceError::NoFfmpeg)? {
-            return Ok(status.success());
-        }
-        if waited >= TIME_LIMIT {
-            return Err(EvidenceError::Ffmpeg(format!("it took more than {} s", TIME_LIMIT.as_secs())));
-        }
-        if stop.wait_for(NAP) {
-            return Err(EvidenceError::Stopped);
-        }
-        waited += NAP;
-    }
-}
-
-/// The end of what it said.
-fn last_line(words: &mut File) -> String {
-    let mut text = Vec::new();
-    let _ = words.rewind().and_then(|()| words.take(64 << 10).read_to_end(&mut text));
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if lines.is_empty() {
-        "it said nothing".to_owned()
-    } else {
-        lines[lines.len().saturating_sub(3)..].join("; ")
-    }
+    options.extend(["-movflags", "+faststart", "-f", "mp4"]);
+    child::convert(parts.iter().map(|part| &part.bytes[..]), "mpegts", &options, stop)
 }
 
 /// When the first picture was taken, as ffmpeg reads it.
-fn taken_at(frames: &[Kept]) -> String {
-    let wall_us = frames.first().map_or(0, |kept| kept.stamp.wall_us());
-    Timestamp::from_microsecond(wall_us).unwrap_or_default().to_string()
+fn taken_at(first: Option<Stamp>) -> String {
+    let wall_us = first.map_or(0, Stamp::wall_us);
+    format!("creation_time={}", Timestamp::from_microsecond(wall_us).unwrap_or_default())
 }
 
 /// Width and height of a JPEG: its frame header (ITU-T T.81, B.2.2) is found by walking over the segments before it.
@@ -233,9 +165,10 @@ fn jpeg_size(jpeg: &[u8]) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
-    use crate::domain::{CameraId, Frame, FrameRef, FrameSeq, Stamp};
+    use crate::domain::{CameraId, Frame, FrameRef, FrameSeq};
     use crate::shutdown::stop_pair;
 
     fn kept(at_ms: u64, width: u32, height: u32) -> Kept {

@@ -1,116 +1,46 @@
 //! The thread that keeps the last seconds of every camera whose events want clips, and gathers the clips.
 //!
 //! Camera threads hand it frames and never wait for it: when it falls behind, frames are passed over and counted. It
-//! encodes each to JPEG and puts it into the ring of its camera. Events come when they are committed; what is complete
-//! goes to the [`Filer`](super::Filer).
+//! encodes each to JPEG and puts it into the ring of its camera. Where a camera's own stream may be copied, its parts come in
+//! place of frames and stay as they are. Events come when they are committed; what is complete goes to the
+//! [`Filer`](super::Filer).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Sender, select};
 
 use super::counters::Counters;
-use super::ring::{Gathered, Kept, Ring};
-use super::{Film, picture};
+use super::feed::{Fed, Feed, Inlet, Order, Orders, Parts, ways};
+use super::plan::{Keep, Plan};
+use super::ring::{Cost, Gathered, Kept, Piece, Ring};
+use super::{Film, Footage, picture};
 use crate::clock::Clock;
-use crate::domain::{CameraId, ClipWish, EventId, Frame, Stamp};
+use crate::domain::{CameraId, EventId, Frame, Stamp, StreamPart};
 use crate::shutdown::Stop;
 
 /// The keeper looks whether clips are complete at least this often; also how often a wait asks whether to stop.
 const TURN: Duration = Duration::from_millis(200);
-/// Frames that wait to be encoded.
-const FRAMES: usize = 12;
-/// Events that wait to be heard of.
-const ORDERS: usize = 1024;
 /// JPEG quality of the pictures in memory; those that become H.264 lose little by it.
 const QUALITY: u8 = 75;
 
-/// What a camera's thread says.
-#[derive(Debug)]
-pub(super) enum Fed {
-    Frame(Arc<Frame>),
-    /// Nothing more comes.
-    Ended(CameraId),
-}
-
-/// What the daemon says.
-#[derive(Debug)]
-pub(super) enum Order {
-    Clip { event: EventId, camera: CameraId, at: Stamp, wish: ClipWish },
-    Keep(BTreeMap<CameraId, Duration>),
-}
-
-/// A camera thread's way to the keeper.
-#[derive(Debug, Clone)]
-pub struct Feed {
-    frames: Sender<Fed>,
-    counters: Arc<Counters>,
-}
-
-impl Feed {
-    /// Hands a frame over without waiting; one that finds no room is passed over and counted.
-    pub fn offer(&self, frame: Arc<Frame>) {
-        if let Err(TrySendError::Full(_)) = self.frames.try_send(Fed::Frame(frame)) {
-            Counters::add(&self.counters.frames_lost, 1);
-        }
-    }
-
-    /// Hands a frame over and waits for room, but not beyond a request to stop: for files that are played fast.
-    pub fn hand(&self, frame: Arc<Frame>, stop: &Stop) {
-        let mut fed = Fed::Frame(frame);
-        while let Err(crossbeam_channel::SendTimeoutError::Timeout(back)) =
-            self.frames.send_timeout(fed, TURN)
-        {
-            if stop.is_requested() {
-                return;
-            }
-            fed = back;
-        }
-    }
-
-    /// Nothing more comes from this camera: its clips need not wait.
-    pub fn ended(&self, camera: &CameraId) {
-        // When there is no room for this word, the clips are finished when their time has passed.
-        let _ = self.frames.try_send(Fed::Ended(camera.clone()));
-    }
-}
-
-/// The daemon's way to the keeper.
-#[derive(Debug, Clone)]
-pub struct Orders {
-    orders: Sender<Order>,
-    counters: Arc<Counters>,
-}
-
-impl Orders {
-    /// An event is committed and wants a clip around `at`, the capture of its frame. Never blocks; false when the keeper
-    /// is too far behind to hear of it, or gone.
-    pub fn clip(&self, event: EventId, camera: &CameraId, at: Stamp, wish: ClipWish) -> bool {
-        self.counters.begin();
-        let sent = self.orders.try_send(Order::Clip { event, camera: camera.clone(), at, wish }).is_ok();
-        if !sent {
-            self.counters.settle(1);
-            Counters::add(&self.counters.failed, 1);
-            log::warn!("event {event} goes without a clip: too many events at once");
-        }
-        sent
-    }
-
-    /// For each camera, how much of the time before an event is kept; the others keep nothing. Waits for the keeper a
-    /// little; false when it did not hear.
-    pub fn keep(&self, cameras: BTreeMap<CameraId, Duration>) -> bool {
-        self.orders.send_timeout(Order::Keep(cameras), TURN).is_ok()
-    }
+/// What is held of one camera: one of both, except for a moment after a change.
+#[derive(Debug, Default)]
+struct Reel {
+    pictures: Ring<Kept>,
+    stream: Ring<StreamPart>,
 }
 
 /// The keeper; run it on a thread of its own.
 pub struct Keeper {
-    frames: Receiver<Fed>,
-    orders: Receiver<Order>,
+    inlet: Inlet,
     films: Sender<Film>,
-    keep: BTreeMap<CameraId, Duration>,
-    rings: BTreeMap<CameraId, Ring>,
+    plan: Arc<Plan>,
+    /// The plan as it was last looked at.
+    edition: u64,
+    keep: BTreeMap<CameraId, Keep>,
+    reels: BTreeMap<CameraId, Reel>,
     /// In bytes, for all rings together.
     memory: u64,
     counters: Arc<Counters>,
@@ -121,25 +51,27 @@ pub struct Keeper {
 /// evenly by the cameras that keep some; complete clips go to `films`.
 #[must_use]
 pub fn keeper(
-    keep: BTreeMap<CameraId, Duration>,
+    keep: BTreeMap<CameraId, Keep>,
     memory: u64,
     films: Sender<Film>,
     counters: &Arc<Counters>,
     clock: Arc<dyn Clock>,
 ) -> (Keeper, Feed, Orders) {
-    let ((frames, fed), (orders, ordered)) = (bounded(FRAMES), bounded(ORDERS));
+    let plan = Arc::new(Plan::new(keep));
+    let (edition, keep) = plan.read();
+    let (inlet, feed, orders) = ways(&plan, counters);
     let keeper = Keeper {
-        frames: fed,
-        orders: ordered,
+        inlet,
         films,
+        plan,
+        edition,
         keep,
-        rings: BTreeMap::new(),
+        reels: BTreeMap::new(),
         memory,
         counters: Arc::clone(counters),
         clock,
     };
-    let feed = Feed { frames, counters: Arc::clone(counters) };
-    (keeper, feed, Orders { orders, counters: Arc::clone(counters) })
+    (keeper, feed, orders)
 }
 
 impl Keeper {
@@ -147,22 +79,27 @@ impl Keeper {
     pub fn run(mut self, stop: &Stop) {
         while !stop.is_requested() {
             select! {
-                recv(self.frames) -> fed => match fed {
+                recv(self.inlet.frames) -> fed => match fed {
                     Ok(fed) => self.hear(fed),
                     // All cameras are gone: only events and the time are left.
                     Err(_) => self.wait(stop),
                 },
-                recv(self.orders) -> order => if let Ok(order) = order { self.obey(order) } else { self.wait(stop) },
+                recv(self.inlet.streams) -> parts => match parts {
+                    Ok(parts) => self.keep_stream(parts),
+                    Err(_) => self.wait(stop),
+                },
+                recv(self.inlet.orders) -> order => if let Ok(order) = order { self.obey(order) } else { self.wait(stop) },
                 recv(stop.receiver()) -> _ => break,
                 default(TURN) => {}
             }
             self.hand_over();
         }
-        while let Ok(fed) = self.frames.try_recv() {
+        while let Ok(fed) = self.inlet.frames.try_recv() {
             self.hear(fed);
         }
+        self.keep_streams();
         self.obey_all();
-        self.rings.values_mut().for_each(Ring::end);
+        self.reels.values_mut().for_each(Reel::end);
         self.hand_over();
     }
 
@@ -172,27 +109,42 @@ impl Keeper {
     }
 
     fn obey_all(&mut self) {
-        while let Ok(order) = self.orders.try_recv() {
+        while let Ok(order) = self.inlet.orders.try_recv() {
             self.obey(order);
+        }
+    }
+
+    fn keep_streams(&mut self) {
+        while let Ok(parts) = self.inlet.streams.try_recv() {
+            self.keep_stream(parts);
         }
     }
 
     fn hear(&mut self, fed: Fed) {
         match fed {
-            Fed::Frame(frame) => self.keep(&frame),
-            Fed::Ended(camera) => self.rings.entry(camera).or_default().end(),
+            Fed::Frame(frame, masks) => self.keep(&frame, masks),
+            Fed::Ended(camera) => {
+                // What was handed over before this word may still wait.
+                self.keep_streams();
+                self.reels.entry(camera).or_default().end();
+            }
         }
     }
 
-    fn keep(&mut self, frame: &Frame) {
-        let Some(&keep) = self.keep.get(frame.camera()) else { return };
+    fn keep(&mut self, frame: &Frame, masks: u64) {
+        self.look();
+        let Some(&Keep { before, .. }) = self.keep.get(frame.camera()).filter(|keep| keep.masks == masks)
+        else {
+            return;
+        };
         match picture::encode(frame, QUALITY) {
             Ok(jpeg) => {
-                let bound = self.memory / self.keep.len().max(1) as u64;
-                let ring = self.rings.entry(frame.camera().clone()).or_default();
+                let bound = self.share();
+                let reel = self.reels.entry(frame.camera().clone()).or_default();
                 let kept = Kept { stamp: frame.at().stamp, jpeg: jpeg.into() };
-                let lost = ring.push(kept, keep, usize::try_from(bound).unwrap_or(usize::MAX));
-                Counters::add(&self.counters.frames_lost, lost);
+                reel.stream.trim(kept.stamp.mono_us(), before);
+                let cost = reel.pictures.push(kept, before, bound.saturating_sub(reel.stream.bytes()));
+                Counters::add(&self.counters.frames_lost, cost.lost);
             }
             Err(error) => {
                 Counters::add(&self.counters.frames_lost, 1);
@@ -201,23 +153,76 @@ impl Keeper {
         }
     }
 
-    fn obey(&mut self, order: Order) {
-        match order {
-            Order::Clip { event, camera, at, wish } => {
-                self.rings.entry(camera).or_default().want(event, at, wish, self.clock.now());
-            }
-            Order::Keep(keep) => {
-                let gone = self.rings.iter_mut().filter(|(camera, _)| !keep.contains_key(*camera));
-                gone.for_each(|(_, ring)| ring.clear());
-                self.keep = keep;
+    /// Takes parts of a stream, unless that of this camera may not be shown.
+    fn keep_stream(&mut self, (camera, parts): Parts) {
+        self.look();
+        let Some(&Keep { before, copied: true, .. }) = self.keep.get(&camera) else { return };
+        if !self.plan.takes_stream(&camera) {
+            return;
+        }
+        let bound = self.share();
+        let reel = self.reels.entry(camera.clone()).or_default();
+        for part in parts {
+            reel.pictures.trim(part.stamp.mono_us(), before);
+            let room = bound.saturating_sub(reel.pictures.bytes());
+            let Cost { lost, is_hopeless } = reel.stream.push(part, before, room);
+            Counters::add(&self.counters.frames_lost, lost);
+            if is_hopeless {
+                self.plan.refuse_stream(&camera);
+                log::warn!(
+                    "camera {camera}: clips are encoded from its pictures: {} KiB of its stream have no two key pictures; \
+                     raise `clips_memory` under [store], or let the camera send key pictures more often",
+                    room >> 10
+                );
+                return;
             }
         }
     }
 
+    /// The memory of one camera.
+    fn share(&self) -> usize {
+        usize::try_from(self.memory / self.keep.len().max(1) as u64).unwrap_or(usize::MAX)
+    }
+
+    fn obey(&mut self, Order { event, camera, at, wish }: Order) {
+        self.look();
+        let (now, reel) = (self.clock.now(), self.reels.entry(camera).or_default());
+        if reel.stream.newest().is_some() && reel.stream.newest() >= reel.pictures.newest() {
+            reel.stream.want(event, at, wish, now);
+        } else {
+            reel.pictures.want(event, at, wish, now);
+        }
+    }
+
+    /// Takes up a new plan: what may not be shown any more is forgotten before anything else is done.
+    fn look(&mut self) {
+        if self.plan.edition() == self.edition {
+            return;
+        }
+        let (edition, keep) = self.plan.read();
+        for (camera, reel) in &mut self.reels {
+            let (old, new) = (self.keep.get(camera), keep.get(camera));
+            // A change that was changed back meanwhile is one all the same.
+            let was_missed = edition != self.edition + 1;
+            if was_missed || new.is_none_or(|new| !new.copied) {
+                reel.stream.clear();
+            }
+            if old.map(|old| old.masks) != new.map(|new| new.masks) {
+                reel.stream.clear();
+                reel.pictures.clear();
+            }
+        }
+        (self.edition, self.keep) = (edition, keep);
+    }
+
     fn hand_over(&mut self) {
+        self.look();
         let now = self.clock.now();
-        for (camera, ring) in &mut self.rings {
-            for Gathered { events, frames, cut } in ring.finished(now) {
+        for (camera, Reel { pictures, stream }) in &mut self.reels {
+            let mut films = Vec::new();
+            take(pictures, now, Footage::Pictures, &mut films);
+            take(stream, now, Footage::Stream, &mut films);
+            for (events, footage, cut) in films {
                 Counters::add(&self.counters.cut, u64::from(cut));
                 if cut {
                     log::warn!(
@@ -225,7 +230,7 @@ impl Keeper {
                     );
                 }
                 let count = events.len();
-                let film = Film { camera: camera.clone(), events, frames };
+                let film = Film { camera: camera.clone(), events, footage };
                 if self.films.send(film).is_err() {
                     self.counters.settle(count);
                     log::warn!("camera {camera}: a clip is lost, its writer has ended");
@@ -235,11 +240,32 @@ impl Keeper {
     }
 }
 
+impl Reel {
+    fn end(&mut self) {
+        self.pictures.end();
+        self.stream.end();
+    }
+}
+
+/// The clips of a ring that are complete.
+fn take<P: Piece>(
+    ring: &mut Ring<P>,
+    now: Stamp,
+    footage: fn(Vec<P>) -> Footage,
+    films: &mut Vec<(Vec<EventId>, Footage, bool)>,
+) {
+    let done = ring.finished(now).into_iter();
+    films.extend(done.map(|Gathered { events, pieces, cut }| (events, footage(pieces), cut)));
+}
+
 #[cfg(test)]
 mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::super::feed::FRAMES;
     use super::*;
     use crate::clock::SystemClock;
-    use crate::domain::{FrameRef, FrameSeq};
+    use crate::domain::{ClipWish, FrameRef, FrameSeq};
     use crate::shutdown::stop_pair;
 
     fn frame(camera: &str, ms: u64) -> Arc<Frame> {
@@ -251,15 +277,16 @@ mod tests {
     fn events_of_one_camera_get_the_frames_of_that_camera_also_when_stopping() {
         let (films, made) = bounded(8);
         let one = CameraId::new("one").unwrap();
-        let keep = BTreeMap::from([(one.clone(), Duration::from_secs(2))]);
+        let keep =
+            BTreeMap::from([(one.clone(), Keep { before: Duration::from_secs(2), copied: false, masks: 0 })]);
         let counters = Arc::<Counters>::default();
         let (keeper, feed, orders) = keeper(keep, 1 << 20, films, &counters, Arc::new(SystemClock));
         let (handle, stop) = stop_pair();
         std::thread::scope(|scope| {
             scope.spawn(|| keeper.run(&stop));
             for ms in (0..4000).step_by(100) {
-                feed.hand(frame("one", ms), &stop);
-                feed.hand(frame("two", ms), &stop);
+                feed.hand(frame("one", ms), 0, &stop);
+                feed.hand(frame("two", ms), 0, &stop);
             }
             let wish = ClipWish { before: Duration::from_secs(1), after: Duration::from_secs(60) };
             assert!(orders.clip(EventId::from_u128(1), &one, Stamp::new(3_000_000, 0), wish));
@@ -268,10 +295,91 @@ mod tests {
         });
         let film = made.recv().unwrap();
         assert_eq!(film.events, [EventId::from_u128(1), EventId::from_u128(2)]);
-        assert_eq!(film.frames.first().unwrap().stamp, Stamp::new(2_000_000, 0));
-        assert_eq!(film.frames.last().unwrap().stamp, Stamp::new(3_900_000, 0));
+        let span = film.footage.span().unwrap();
+        assert_eq!(span, (Stamp::new(2_000_000, 0), Stamp::new(3_900_000, 0)));
         assert_eq!((counters.pending(), counters.read().frames_lost), (2, 0));
         assert!(made.recv().is_err(), "nothing of the other camera");
+    }
+
+    /// Parts of a stream from `ms.start` on, 20 a second, a key picture every second.
+    fn parts(ms: std::ops::Range<u64>, bytes: usize) -> Vec<StreamPart> {
+        let part = |ms| StreamPart {
+            stamp: Stamp::new(ms * 1000, 0),
+            codec: crate::domain::Codec::H264,
+            is_key: ms % 1000 == 0,
+            bytes: vec![0; bytes].into(),
+        };
+        ms.step_by(50).map(part).collect()
+    }
+
+    const WISH: ClipWish = ClipWish { before: Duration::from_secs(2), after: Duration::from_secs(1) };
+
+    fn plan(one: &CameraId, copied: bool, masks: u64) -> BTreeMap<CameraId, Keep> {
+        BTreeMap::from([(one.clone(), Keep { before: Duration::from_secs(2), copied, masks })])
+    }
+
+    #[test]
+    fn a_mask_takes_away_what_was_kept_without_it_and_what_comes_late() {
+        let (films, made) = bounded(8);
+        let one = CameraId::new("one").unwrap();
+        let counters = Arc::<Counters>::default();
+        let keep = plan(&one, true, 0);
+        let (mut keeper, feed, orders) = keeper(keep, 1 << 20, films, &counters, Arc::new(SystemClock));
+        let order = |orders: &Orders| {
+            assert!(orders.clip(EventId::from_u128(1), &one, Stamp::new(3_000_000, 0), WISH))
+        };
+        assert!(feed.offer_stream(&one, parts(0..3500, 100)));
+        keeper.keep_streams();
+        order(&orders);
+        keeper.obey_all();
+        // The stream of the time before waits in the queue, too, and a frame without the mask.
+        assert!(feed.offer_stream(&one, parts(3500..4500, 100)));
+        feed.offer(frame("one", 3200), 0);
+        orders.keep(plan(&one, false, 1));
+        order(&orders);
+        feed.offer(frame("one", 3400), 1);
+        keeper.keep_streams();
+        while let Ok(fed) = keeper.inlet.frames.try_recv() {
+            keeper.hear(fed);
+        }
+        keeper.obey_all();
+        feed.ended(&one);
+        while let Ok(fed) = keeper.inlet.frames.try_recv() {
+            keeper.hear(fed);
+        }
+        keeper.hand_over();
+        let films: Vec<Footage> = made.try_iter().map(|film| film.footage).collect();
+        let shown = Stamp::new(3_400_000, 0);
+        assert_eq!(films.len(), 2);
+        for footage in films {
+            match footage {
+                Footage::Stream(parts) => assert_eq!(parts, [], "nothing without the mask"),
+                Footage::Pictures(kept) => assert!(kept.iter().all(|kept| kept.stamp == shown), "{kept:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_that_memory_cannot_hold_is_given_up_for_pictures() {
+        let (films, made) = bounded(8);
+        let one = CameraId::new("one").unwrap();
+        let counters = Arc::<Counters>::default();
+        let keep = plan(&one, true, 0);
+        let (mut keeper, feed, orders) = keeper(keep, 10_000, films, &counters, Arc::new(SystemClock));
+        assert!(feed.takes_stream(&one));
+        feed.offer_stream(&one, parts(0..3500, 1000));
+        keeper.keep_streams();
+        assert!(!feed.takes_stream(&one), "20 parts of 1000 bytes lie between two key pictures");
+        (3500..4500).step_by(200).for_each(|ms| feed.offer(frame("one", ms), 0));
+        assert!(orders.clip(EventId::from_u128(1), &one, Stamp::new(4_000_000, 0), WISH));
+        feed.ended(&one);
+        while let Ok(fed) = keeper.inlet.frames.try_recv() {
+            keeper.hear(fed);
+        }
+        keeper.obey_all();
+        keeper.hand_over();
+        let Footage::Pictures(kept) = made.try_recv().unwrap().footage else { panic!("a stream") };
+        assert!(!kept.is_empty());
     }
 
     #[test]
@@ -279,7 +387,7 @@ mod tests {
         let (films, _made) = bounded(1);
         let counters = Arc::<Counters>::default();
         let (_keeper, feed, _orders) = keeper(BTreeMap::new(), 0, films, &counters, Arc::new(SystemClock));
-        (0..100).for_each(|ms| feed.offer(frame("one", ms)));
+        (0..100).for_each(|ms| feed.offer(frame("one", ms), 0));
         assert_eq!(counters.read().frames_lost, 100 - FRAMES as u64);
     }
 }

@@ -2,27 +2,33 @@
 //!
 //! ```text
 //! cam-ID ──Frame (masked)──▶ keeper: JPEG, a ring per camera ──Film──▶ filer: ffmpeg, folder, retention ──Report──▶ store
+//!    └──StreamPart (no masks)──▶┤
 //! recorder ──committed event──▶┘
 //! ```
-//! Only frames that passed the masks come here, so nothing of what is masked is in a clip. This room must not start
+//! Only frames that passed the masks come here, and the own stream only of cameras that have none: the keeper throws away
+//! what comes of the others. So nothing of what is masked is in a clip. This room must not start
 //! threads (the daemon runs [`Keeper`] and [`Filer`] on theirs), must not slow a camera or the recorder down, must not
 //! know the database, and must not let anything grow without bound.
 //!
 //! | file | what |
 //! |---|---|
 //! | `picture`, `mark` | frames to JPEG, boxes and text in them |
-//! | `ring`, `keeper` | the last seconds of each camera, gathered into films |
-//! | `film`, `matroska` | films to clips that browsers play |
+//! | `feed`, `ring`, `keeper` | the last seconds of each camera, gathered into films |
+//! | `plan` | whose pictures are kept, and which way, as it is now |
+//! | `film`, `child`, `matroska` | films to clips that browsers play |
 //! | `shelf`, `filer` | the folder of clips: whole files, the oldest of which go |
 
+mod child;
 mod counters;
 mod error;
+mod feed;
 mod filer;
 mod film;
 mod keeper;
 mod mark;
 mod matroska;
 mod picture;
+mod plan;
 mod ring;
 mod shelf;
 
@@ -31,15 +37,17 @@ use std::time::Duration;
 
 pub use counters::{Counters, Counts};
 pub use error::EvidenceError;
+pub use feed::{Feed, Orders};
 pub use filer::{Filer, Report, Ties};
-pub use film::{Form, encode as encode_clip};
-pub use keeper::{Feed, Keeper, Orders, keeper};
+pub use film::{Form, copy as copy_clip, encode as encode_clip};
+pub use keeper::{Keeper, keeper};
 pub use mark::{Mark, snapshot};
 pub use picture::encode as encode_picture;
+pub use plan::Keep;
 pub use ring::Kept;
 pub use shelf::{Found, look};
 
-use crate::domain::{CameraId, ClipWish, EventId};
+use crate::domain::{CameraId, ClipWish, EventId, Stamp, StreamPart};
 
 /// Where clips lie, and how many.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,13 +74,36 @@ pub struct Wish {
     pub boxes: bool,
 }
 
-/// Pictures that become a clip.
+/// What becomes a clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Film {
     /// The camera.
     pub camera: CameraId,
     /// The events that want it, in the order of their coming; at least one.
     pub events: Vec<EventId>,
-    /// Oldest first; may be none.
-    pub frames: Vec<Kept>,
+    /// What it shows.
+    pub footage: Footage,
+}
+
+/// What a clip is made of, oldest first; may be nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Footage {
+    /// Pictures, which are to be encoded.
+    Pictures(Vec<Kept>),
+    /// The camera's own stream, which is copied.
+    Stream(Vec<StreamPart>),
+}
+
+impl Footage {
+    /// The capture of the first and of the last picture.
+    fn span(&self) -> Option<(Stamp, Stamp)> {
+        match self {
+            Footage::Pictures(frames) => {
+                frames.first().map(|kept| kept.stamp).zip(frames.last().map(|kept| kept.stamp))
+            }
+            Footage::Stream(parts) => {
+                parts.first().map(|part| part.stamp).zip(parts.last().map(|part| part.stamp))
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod files;
 mod folders;
 mod http;
 mod inbox;
-mod rtsp;
+pub(crate) mod rtsp;
 mod sources;
 mod street;
 

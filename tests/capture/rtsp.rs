@@ -24,14 +24,14 @@ const MISSING: i32 = 69;
 
 /// GStreamer's RTSP server in a process of its own: a ball on black at `/cam`, 15 pictures a second. Killed when
 /// dropped.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     child: Child,
 }
 
 impl Server {
     /// `None`, with a word, where GStreamer is not at hand.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let port = free_port();
         Some(Self { port, child: Self::launch(port, ["1280", "720"])? })
     }
@@ -64,16 +64,16 @@ impl Server {
         self.child = Self::launch(self.port, ["640", "480"]).unwrap();
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("rtsp://127.0.0.1:{}{path}", self.port)
     }
 }
@@ -290,7 +290,7 @@ fn a_decoder_that_this_machine_lacks_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let clip = clip(folder.path(), 1);
     let input =
-        FfmpegInput { decoder: Decoder::Nvv4l2(portero::capture::Codec::H264), ..FfmpegInput::new("x") };
+        FfmpegInput { decoder: Decoder::Nvv4l2(portero::domain::Codec::H264), ..FfmpegInput::new("x") };
     let input = FfmpegInput { input: clip.to_str().unwrap().into(), ..input };
     let why = start(settings(Source::Ffmpeg(input))).reaches(CameraState::Offline);
     assert!(why.contains("h264_nvv4l2dec"), "{why}");

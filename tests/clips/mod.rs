@@ -1,5 +1,6 @@
 //! Clips, snapshots and the write budget: the real daemon, the real ffmpeg, the street.
 
+mod copied;
 mod disk;
 
 use std::path::{Path, PathBuf};
@@ -11,10 +12,10 @@ use portero::store::{Filter, Order, Reader, Stored};
 
 use crate::support::daemon::{Site, portero, stderr, street};
 
-/// A camera that plays the street as fast as it is decided, with these lines of its own.
+/// A camera that plays the street as fast as it is decided, with these lines of its own. Its clips are made of its pictures.
 fn camera(lines: &str) -> String {
     format!(
-        "[[camera]]\nid = \"street\"\nsource = {{ ffmpeg = {:?} }}\nfps = 5\nsize = [768, 576]\npace = \"fast\"\n{lines}\n",
+        "[[camera]]\nid = \"street\"\nsource = {{ ffmpeg = {:?} }}\nfps = 5\nsize = [768, 576]\npace = \"fast\"\nclips = \"encode\"\n{lines}\n",
         street()
     )
 }

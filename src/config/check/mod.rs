@@ -145,7 +145,7 @@ fn camera(camera: &RawCamera, raw: &Raw) -> Option<CameraConfig> {
     let (motion, tamper) = (camera.motion, camera.tamper);
     let watch = watch::Settings { regions, motion, crops, masks, tamper, tracking };
     let announce_after = camera.announce_after;
-    Some(CameraConfig { capture: camera.capture.clone()?, watch, announce_after })
+    Some(CameraConfig { capture: camera.capture.clone()?, watch, announce_after, copies: camera.copies })
 }
 
 fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<doors::Settings> {

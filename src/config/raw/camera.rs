@@ -18,6 +18,7 @@ pub(in crate::config) struct RawCamera {
     pub(in crate::config) fps: f32,
     pub(in crate::config) capture: Option<Settings>,
     pub(in crate::config) announce_after: Duration,
+    pub(in crate::config) copies: bool,
     pub(in crate::config) motion: Option<MotionSettings>,
     pub(in crate::config) crops: Crops,
     pub(in crate::config) tamper: Option<TamperSettings>,
@@ -56,6 +57,9 @@ impl RawCamera {
     }
 }
 
+/// What clips of a camera are made of: whether its own stream is copied.
+const CLIPS: [(&str, bool); 2] = [("copy", true), ("encode", false)];
+
 pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let id = table.required("id", "\"front\"").and_then(|value| value.name(CameraId::new));
     let fps = table.setting("fps", 5.0, |value| value.number(0.1..=60.0));
@@ -66,6 +70,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     let waits = Duration::ZERO..=Duration::from_secs(3_600);
     let announce_after =
         table.setting("announce_after", Duration::from_secs(3), |value| value.duration(waits)).value;
+    let copies = table.setting("clips", true, |value| value.word(&CLIPS)).value;
     let source = source::read(table, place, [width, height], fps.value);
     let (pace, looped) = playback(table, source.as_ref());
     let zones: Vec<RawZone> = table.tables("zone", &keys::ZONE).iter().map(zone).collect();
@@ -92,6 +97,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
         fps: fps.value,
         capture,
         announce_after,
+        copies,
         motion,
         crops,
         tamper: tamper(table),

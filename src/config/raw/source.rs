@@ -6,13 +6,13 @@ use toml::Spanned;
 
 use super::login::{certificates, login};
 use crate::capture::{
-    Address, Codec, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, Source, presets,
+    Address, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, Source, presets,
 };
 use crate::config::file::Place;
 use crate::config::keys;
 use crate::config::problem::Problem;
 use crate::config::reader::{Table, Value};
-use crate::domain::Login;
+use crate::domain::{Codec, Login};
 
 const FORMATS: [(&str, CommandOutput); 4] = [
     ("mjpeg", CommandOutput::Mjpeg),

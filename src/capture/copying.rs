@@ -1,0 +1,71 @@
+//! Whether a camera's own stream is to be copied beside its pictures, and whether that succeeds.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::domain::{Codec, Stamp};
+
+/// Shared between a camera and whoever wants its stream. Nothing is wanted at first.
+#[derive(Debug, Default)]
+pub struct Copying {
+    wanted: AtomicBool,
+    works: AtomicBool,
+    /// ffmpeg failed over it: the pictures matter more.
+    given_up: AtomicBool,
+}
+
+impl Copying {
+    /// Asks for the stream, or no longer. It is copied from the next opening of the source on; when it is not wanted any
+    /// more, what comes is thrown away at once.
+    pub fn want(&self, wanted: bool) {
+        self.wanted.store(wanted, Relaxed);
+    }
+
+    /// Whether it is asked for.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
+    }
+
+    /// Whether the stream is coming, as far as is known.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.works.load(Relaxed)
+    }
+
+    /// Whether the next opening is to copy.
+    pub(super) fn is_due(&self) -> bool {
+        self.is_wanted() && !self.given_up.load(Relaxed)
+    }
+
+    pub(super) fn set_works(&self, works: bool) {
+        self.works.store(works, Relaxed);
+    }
+
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Relaxed);
+        self.set_works(false);
+    }
+}
+
+/// One coded picture, as its source gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// When it was captured.
+    pub when: When,
+    /// As in [`crate::domain::StreamPart`].
+    pub codec: Codec,
+    /// Likewise.
+    pub is_key: bool,
+    /// Likewise.
+    pub bytes: Vec<u8>,
+}
+
+/// When a coded picture was captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It arrived then.
+    Arrived(Stamp),
+    /// So long before the last picture that the source gave; for files, which have a time of their own.
+    Before(Duration),
+}
