@@ -82,6 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             model(&mut report, &loaded.config);
             broker(&mut report, &loaded.config);
             database(&mut report, &loaded.config);
+            footage(&mut report, &loaded.config);
             room(&mut report, &loaded.config);
         }
         Err(problems) => {
@@ -169,6 +170,23 @@ fn clips(report: &mut Report) {
             report.add("clips", grade, form.describe());
         }
         Err(error) => report.add("clips", Grade::Note, format!("{:#}", anyhow::Error::new(error))),
+    }
+}
+
+/// What the clips of each camera are made of.
+fn footage(report: &mut Report, config: &Config) {
+    for (camera, keep) in config.kept() {
+        let Some(found) = config.cameras.iter().find(|c| c.capture.camera == camera) else { continue };
+        let how = if keep.copied {
+            "its own stream, copied when that is H.264 or H.265"
+        } else if !found.copies {
+            "its pictures, encoded: `clips` says so"
+        } else if found.watch.masks.is_empty() {
+            "its pictures, encoded: only what comes through ffmpeg can be copied"
+        } else {
+            "its pictures, encoded: a copy would show what is masked"
+        };
+        report.add("clips", Grade::Good, format!("camera {camera}: {how}"));
     }
 }
 

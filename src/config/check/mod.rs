@@ -13,6 +13,7 @@ use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::units::{show_bytes, show_duration};
 use super::{CameraConfig, Config};
+use crate::capture::Source;
 use crate::domain::{Region, RuleId};
 use crate::evidence::Wish;
 use crate::rules::{RuleSet, Trigger};
@@ -87,6 +88,9 @@ fn wish(rule: &RawRule) -> Option<(RuleId, Wish)> {
 /// A pixel of a picture in memory takes about so many bytes.
 const JPEG_BYTES_PER_PIXEL: f64 = 0.15;
 
+/// Bytes a second of a camera's own stream, as far as one can guess: 2 Mbit/s.
+const STREAM_BYTES: f64 = 2e6 / 8.0;
+
 /// Warns when the memory will hardly hold what a clip is made of.
 fn clip_memory(raw: &Raw, report: &Report) {
     let wants = |camera: &RawCamera| {
@@ -99,9 +103,12 @@ fn clip_memory(raw: &Raw, report: &Report) {
     let share = raw.clips.memory / wanting.len().max(1) as u64;
     for (camera, (span, clip)) in &wanting {
         let Some(capture) = &camera.capture else { continue };
-        let pictures = (clip.before + clip.after).as_secs_f64() * f64::from(camera.fps);
         let pixels = f64::from(capture.width) * f64::from(capture.height);
-        let needed = (pictures * pixels * JPEG_BYTES_PER_PIXEL) as u64;
+        let is_copied =
+            camera.copies && camera.masks.is_empty() && matches!(capture.source, Source::Ffmpeg(_));
+        let a_second =
+            if is_copied { STREAM_BYTES } else { f64::from(camera.fps) * pixels * JPEG_BYTES_PER_PIXEL };
+        let needed = ((clip.before + clip.after).as_secs_f64() * a_second) as u64;
         if needed > share {
             let fact = format!(
                 "about {} for camera `{}`, its share is {}",
