@@ -161,6 +161,7 @@ impl Camera {
                     if self.healthy >= HEALTHY {
                         backoff.reset();
                     }
+                    self.copying.ended(!self.healthy.is_zero());
                     let pause = backoff.pause().max(patience);
                     health.becomes(state, &why);
                     let camera = &self.settings.camera;

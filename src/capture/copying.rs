@@ -1,6 +1,6 @@
 //! Whether a camera's own stream is to be copied beside its pictures, and whether that succeeds.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::domain::{Codec, Stamp};
@@ -12,7 +12,12 @@ pub struct Copying {
     works: AtomicBool,
     /// ffmpeg failed over it: the pictures matter more.
     given_up: AtomicBool,
+    /// Openings in a row that were to copy and gave no picture.
+    in_vain: AtomicU32,
 }
+
+/// After so many openings in vain one is made without a copy: it might be that which fails.
+const TRIALS: u32 = 3;
 
 impl Copying {
     /// Asks for the stream, or no longer. It is copied from the next opening of the source on; when it is not wanted any
@@ -35,7 +40,17 @@ impl Copying {
 
     /// Whether the next opening is to copy.
     pub(super) fn is_due(&self) -> bool {
-        self.is_wanted() && !self.given_up.load(Relaxed)
+        let is_trial = self.in_vain.load(Relaxed) % (TRIALS + 1) == TRIALS;
+        self.is_wanted() && !self.given_up.load(Relaxed) && !is_trial
+    }
+
+    /// An opening has ended; `gave` says whether it gave pictures.
+    pub(super) fn ended(&self, gave: bool) {
+        if gave {
+            self.in_vain.store(0, Relaxed);
+        } else {
+            self.in_vain.fetch_add(1, Relaxed);
+        }
     }
 
     pub(super) fn set_works(&self, works: bool) {
@@ -68,4 +83,25 @@ pub enum When {
     Arrived(Stamp),
     /// So long before the last picture that the source gave; for files, which have a time of their own.
     Before(Duration),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fourth_opening_in_a_row_of_failures_does_without_a_copy() {
+        let copying = Copying::default();
+        assert!(!copying.is_due());
+        copying.want(true);
+        let due = || {
+            copying.ended(false);
+            copying.is_due()
+        };
+        assert_eq!([(); 8].map(|()| due()), [true, true, false, true, true, true, false, true]);
+        copying.ended(true);
+        assert!(copying.is_due());
+        copying.give_up();
+        assert!(!copying.is_due() && copying.is_wanted());
+    }
 }

@@ -136,8 +136,8 @@ fn copy(from: Stamp, is_rtsp: bool) -> Vec<String> {
 
 /// Whether ffmpeg ended over its second output, by what it said.
 pub(super) fn failed_at_copy(said: &str) -> bool {
-    const SIGNS: [&str; 6] =
-        ["[mpegts @", "[out#1", "output file #1", "output stream #1", "dump_extra", "'pipe:0': Broken pipe"];
+    const SIGNS: [&str; 5] =
+        ["pts value must be set", "output file #1", "output stream #1", "[out#1", "dump_extra"];
     SIGNS.iter().any(|sign| said.contains(sign))
 }
 

@@ -303,10 +303,10 @@ mod tests {
 
     /// Parts of a stream from `ms.start` on, 20 a second, a key picture every second.
     fn parts(ms: std::ops::Range<u64>, bytes: usize) -> Vec<StreamPart> {
-        let part = |ms| StreamPart {
+        let part = |ms: u64| StreamPart {
             stamp: Stamp::new(ms * 1000, 0),
             codec: crate::domain::Codec::H264,
-            is_key: ms % 1000 == 0,
+            is_key: ms.is_multiple_of(1000),
             bytes: vec![0; bytes].into(),
         };
         ms.step_by(50).map(part).collect()
@@ -326,7 +326,7 @@ mod tests {
         let keep = plan(&one, true, 0);
         let (mut keeper, feed, orders) = keeper(keep, 1 << 20, films, &counters, Arc::new(SystemClock));
         let order = |orders: &Orders| {
-            assert!(orders.clip(EventId::from_u128(1), &one, Stamp::new(3_000_000, 0), WISH))
+            assert!(orders.clip(EventId::from_u128(1), &one, Stamp::new(3_000_000, 0), WISH));
         };
         assert!(feed.offer_stream(&one, parts(0..3500, 100)));
         keeper.keep_streams();

@@ -263,7 +263,7 @@ mod tests {
         let part = |t: u64| StreamPart {
             stamp: at(t),
             codec: crate::domain::Codec::H264,
-            is_key: t % group == 0,
+            is_key: t.is_multiple_of(group),
             bytes: vec![0; 100].into(),
         };
         tenths.map(|t| ring.push(part(t), KEEP, bound)).collect()

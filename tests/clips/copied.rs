@@ -8,7 +8,7 @@ use portero::domain::ClipState;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::{clips, files, played, rule, stored};
+use super::{clips, files, played, rule, stored, with_ffmpeg};
 use crate::capture::rtsp::Server;
 use crate::support::daemon::{Site, street};
 use crate::support::wait_until;
@@ -144,6 +144,28 @@ fn what_mp4_players_do_not_know_is_encoded_and_said() {
     assert!(log.contains("0 of them copied") && log.contains(", 1 times not copied"), "{log}");
     let clip = clips(&site).join(&files(&clips(&site))[0]);
     assert_eq!((played(&clip).0.as_str(), size(&clip).as_str()), ("h264", "320,240"));
+}
+
+#[test]
+fn an_ffmpeg_that_fails_over_the_copy_is_let_decode_without_it() {
+    let (_folder, source) = h264();
+    let fails = |lines: &str| {
+        let wanting = rule("clip = { before = \"2s\", after = \"2s\" }");
+        let site = Site::new(&(camera(&source, "pace = \"fast\"") + &wanting));
+        let mut daemon =
+            with_ffmpeg(&site, &format!("case \"$*\" in *\"-f mpegts pipe:0\"*) {lines} exit 1;; esac"));
+        assert!(daemon.wait(Duration::from_secs(240)).success(), "{}", daemon.log());
+        let clip = clips(&site).join(&files(&clips(&site))[0]);
+        assert_eq!(size(&clip), "320,240");
+        daemon.log()
+    };
+    let log = fails("echo '[mpegts @ 0x5] first pts value must be set' >&2;");
+    assert_eq!(log.matches("next attempt").count(), 1, "{log}");
+    assert!(log.contains("ffmpeg fails over it") && log.contains(", 1 times not copied"), "{log}");
+    // With words that nobody knows.
+    let log = fails("echo 'Conversion failed!' >&2;");
+    assert_eq!(log.matches("next attempt").count(), 3, "{log}");
+    assert!(log.contains("clips are encoded from its pictures from now on"), "{log}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use portero::domain::{ClipState, Severity, Verdict};
 use portero::store::{Filter, Order, Reader, Stored};
 
-use crate::support::daemon::{Site, portero, stderr, street};
+use crate::support::daemon::{Daemon, Site, portero, stderr, street};
 
 /// A camera that plays the street as fast as it is decided, with these lines of its own. Its clips are made of its pictures.
 fn camera(lines: &str) -> String {
@@ -224,20 +224,25 @@ fn a_write_budget_leaves_out_clips_then_pictures_and_no_event() {
     site.assert_intact();
 }
 
+/// The daemon with an ffmpeg that runs these lines of shell first, until all is played.
+fn with_ffmpeg(site: &Site, lines: &str) -> Daemon {
+    let folder = site.folder().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("ffmpeg"), format!("#!/bin/sh\n{lines}\nexec /usr/bin/ffmpeg \"$@\"\n"))
+        .unwrap();
+    std::fs::set_permissions(folder.join("ffmpeg"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+    site.start_with(&["--exit-when-done"], |command| {
+        command.env("PATH", &path);
+    })
+}
+
 #[test]
 fn a_camera_without_ffmpegs_encoder_still_leaves_its_pictures() {
     // An ffmpeg that knows of no encoder for browsers.
     let site = Site::new(&(camera("") + &rule("clip = true")));
-    let folder = site.folder().join("bin");
-    std::fs::create_dir(&folder).unwrap();
-    let script = "#!/bin/sh\ncase \"$*\" in *-encoders*) exit 0;; esac\nexec /usr/bin/ffmpeg \"$@\"\n";
-    std::fs::write(folder.join("ffmpeg"), script).unwrap();
-    std::fs::set_permissions(folder.join("ffmpeg"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
-    let mut daemon = site.start_with(&["--exit-when-done"], |command| {
-        command.env("PATH", &path);
-    });
+    let mut daemon = with_ffmpeg(&site, "case \"$*\" in *-encoders*) exit 0;; esac");
     assert!(daemon.wait(Duration::from_secs(240)).success(), "{}", daemon.log());
     let names = files(&clips(&site));
     assert!(names.len() == 1 && names[0].ends_with(".mkv"), "{names:?}\n{}", daemon.log());
