@@ -15,8 +15,8 @@ use super::{DaemonError, Options, reload};
 use crate::clock::Clock;
 use crate::domain::Stamp;
 
-/// How often the loop turns.
-const TURN: Duration = Duration::from_millis(100);
+/// How often the loop turns: so long a signal waits at most. A turn of a thread that has slept costs 0.1 ms.
+const TURN: Duration = Duration::from_millis(250);
 /// How often it is looked whether the wall clock is synchronised.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
 /// A part whose heart has not beaten for this long hangs; the watchdog is then no longer petted.

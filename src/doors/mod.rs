@@ -115,7 +115,7 @@ impl Grant {
 /// How often a running command is looked after.
 const POLL: Duration = Duration::from_millis(20);
 /// The loop turns at least this often, for the watchdog.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_secs(1);
 
 /// All doors.
 pub struct Doors {

@@ -20,8 +20,10 @@ use crate::clock::Clock;
 use crate::domain::{CameraId, EventId, Frame, Stamp, StreamPart};
 use crate::shutdown::Stop;
 
-/// The keeper looks whether clips are complete at least this often; also how often a wait asks whether to stop.
+/// While clips are gathered the keeper looks whether they are complete at least this often; also how often a wait asks whether to stop.
 const TURN: Duration = Duration::from_millis(200);
+/// It turns this often while none is.
+const REST: Duration = Duration::from_secs(1);
 /// JPEG quality of the pictures in memory; those that become H.264 lose little by it.
 const QUALITY: u8 = 75;
 
@@ -78,6 +80,7 @@ impl Keeper {
     /// Runs until `stop`, then hands over what is gathered so far. Blocks while the filer is behind, which costs frames.
     pub fn run(mut self, stop: &Stop) {
         while !stop.is_requested() {
+            let turn = if self.counters.pending() > 0 { TURN } else { REST };
             select! {
                 recv(self.inlet.frames) -> fed => match fed {
                     Ok(fed) => self.hear(fed),
@@ -90,7 +93,7 @@ impl Keeper {
                 },
                 recv(self.inlet.orders) -> order => if let Ok(order) = order { self.obey(order) } else { self.wait(stop) },
                 recv(stop.receiver()) -> _ => break,
-                default(TURN) => {}
+                default(turn) => {}
             }
             self.hand_over();
         }

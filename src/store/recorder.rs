@@ -22,7 +22,7 @@ const BATCH: usize = 256;
 /// A group that is already more than one job waits this long for more, unless it holds a grant.
 const LINGER: Duration = Duration::from_millis(5);
 /// The loop turns at least this often, for the watchdog and for retention.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_secs(1);
 /// Retention is looked after this often, ...
 const PRUNE_EVERY: Duration = Duration::from_secs(120);
 /// ... this often while steps find work, ...
