@@ -216,7 +216,8 @@ fn a_mask_that_a_reload_brings_is_in_the_first_clip_and_its_removal_copies_again
     });
     site.configure(&(camera(mask) + &loud));
     daemon.signal(Signal::HUP);
-    let first = || files(&clips(&site)).into_iter().find(|name| name.ends_with(".mp4"));
+    let first =
+        || files(&clips(&site)).into_iter().find(|name| name.ends_with(".mp4") && !name.starts_with('.'));
     wait_until("the first clip", PATIENCE, || first().is_some());
     let clip = clips(&site).join(first().unwrap());
     assert_eq!(size(&clip), "320,240");

@@ -22,7 +22,9 @@ fn a_daemon_killed_again_and_again_leaves_no_half_clip_and_no_open_question() {
     for round in 0..4 {
         let daemon = site.start(&[]);
         wait_until(&format!("a new clip in round {round}"), PATIENCE, || {
-            files(&clips(&site)).iter().any(|name| name.ends_with(".mp4") && !whole.contains(name))
+            let is_new =
+                |name: &String| name.ends_with(".mp4") && !name.starts_with('.') && !whole.contains(name);
+            files(&clips(&site)).iter().any(is_new)
         });
         drop(daemon); // kill -9, while the next clips are under way
         whole = files(&clips(&site)).into_iter().filter(|name| !name.starts_with('.')).collect();

@@ -5,14 +5,16 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use portero::clock::SystemClock;
 use portero::domain::{EventId, Severity};
 use portero::shutdown::stop_pair;
-use portero::store::{Job, Reader, Recorded, Recorder, Store};
+use portero::store::{Job, Reader, Recorded, Recorder, Store, StoreError};
 
 use super::{alert, grant, log_event, settings};
+use crate::support::wait_until;
 
 const FOLDER: &str = "PORTERO_CRASH_FOLDER";
 
@@ -22,7 +24,14 @@ const FOLDER: &str = "PORTERO_CRASH_FOLDER";
 #[ignore = "the child of `nothing_acknowledged_is_lost_when_the_daemon_is_killed`"]
 fn child_that_records_for_ever() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("run by its parent"));
-    let recorder = Recorder::new(Store::open(&settings(&folder)).unwrap(), Arc::new(SystemClock));
+    // For a moment the parent's lock may live on in a copy of it that is about to become another test's program.
+    let mut opened = None;
+    wait_until("the lock is free", Duration::from_secs(30), || match Store::open(&settings(&folder)) {
+        Ok(store) => opened.replace(store).is_none(),
+        Err(StoreError::InUse { .. }) => false,
+        Err(error) => panic!("{error}"),
+    });
+    let recorder = Recorder::new(opened.unwrap(), Arc::new(SystemClock));
     let (jobs, inbox) = bounded(64);
     let (_handle, stop) = stop_pair();
     std::thread::scope(|scope| {
