@@ -12,6 +12,8 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let models = root().join("models");
     fs::copy(models.join("person-v3s.onnx"), folder.path().join("person-v3s.onnx")).unwrap();
+    // It is no classifier, and is passed over.
+    fs::copy(models.join("yolox-nano.toml"), folder.path().join("yolox-nano.toml")).unwrap();
     fs::create_dir(folder.path().join("golden")).unwrap();
     for entry in fs::read_dir(models.join("golden")).unwrap() {
         let entry = entry.unwrap();

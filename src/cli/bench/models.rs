@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use portero::capture::is_picture_name;
 use portero::daemon::read_picture;
 use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Stamp};
-use portero::infer::{Accuracy, Classifier, Manifest, Model, Preprocessor, Worker};
+use portero::infer::{Accuracy, Classifier, DetectorManifest, Manifest, Model, Preprocessor, Worker};
 use serde_json::json;
 
 use super::{median, thread_cpu_ms};
@@ -59,7 +59,10 @@ pub(super) fn run(paths: &[PathBuf], pictures: Option<&Path>, json: bool) -> any
 fn manifests(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut found = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    found.retain(|path| path.extension().is_some_and(|e| e == "toml"));
+    // A detector may lie beside the classifiers; it answers another question.
+    found.retain(|path| {
+        path.extension().is_some_and(|e| e == "toml") && DetectorManifest::load(path).is_err()
+    });
     found.sort();
     ensure!(!found.is_empty(), "{}: no manifest (*.toml) there", folder.display());
     Ok(found)
