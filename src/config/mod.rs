@@ -24,7 +24,7 @@ use toml::de::DeTable;
 
 pub use problem::{Grade, Problem, Problems};
 
-use crate::domain::{CameraId, RuleId};
+use crate::domain::{CameraId, Polygon, RuleId};
 use crate::{capture, doors, evidence, infer, notify, rules, store, watch};
 use check::{DetectorLabels, ModelLabels, Models};
 use file::{ConfigText, Place};
@@ -97,9 +97,12 @@ impl CameraConfig {
     /// Whether its own stream may be shown in clips: it is wanted, comes through ffmpeg, and nothing of it is masked.
     #[must_use]
     pub fn may_copy(&self) -> bool {
-        let comes_coded = matches!(self.capture.source, capture::Source::Ffmpeg(_));
-        self.copies && comes_coded && self.watch.masks.is_empty()
+        may_copy(self.copies, &self.capture.source, &self.watch.masks)
     }
+}
+
+fn may_copy(wanted: bool, source: &capture::Source, masks: &[Polygon]) -> bool {
+    wanted && matches!(source, capture::Source::Ffmpeg(_)) && masks.is_empty()
 }
 
 /// A configuration that can be used, with what should be said about it.

@@ -3,7 +3,7 @@
 //! The oldest go first, in small steps, so that no step keeps a grant waiting. An event whose alert waits in
 //! the outbox or whose outcome is pending is never touched. When the disk is nearly full, pictures go and events stay.
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
 use super::tally::{Tally, VERDICTS, verdict_index};
 use super::{Keep, Settings, Store, StoreError};
@@ -45,11 +45,11 @@ impl Store {
     /// Whether a bound in bytes is passed, so that pruning should not wait for its hour.
     #[must_use]
     pub fn over_bounds(&self) -> bool {
-        let keeps = keeps(&self.settings);
         if self.shortage() > 0 {
             return true;
         }
-        let over = self.tally.events.iter().zip(keeps).any(|(bytes, keep)| *bytes > keep.bytes);
+        let over =
+            self.tally.events.iter().zip(keeps(&self.settings)).any(|(bytes, keep)| *bytes > keep.bytes);
         over || self.tally.events.iter().sum::<u64>() > bound_of_rows(&self.settings)
     }
 
@@ -125,28 +125,17 @@ impl Step {
     }
 
     /// Deletes the oldest pictures, until `excess` bytes are gone or the step is full.
-    fn pictures(&mut self, tx: &Transaction<'_>, mut excess: u64) -> rusqlite::Result<()> {
+    fn pictures(&mut self, tx: &Transaction<'_>, excess: u64) -> rusqlite::Result<()> {
         if excess == 0 {
             return Ok(());
         }
-        for (row, verdict, bytes) in oldest_pictures(tx)? {
-            if excess == 0 {
-                break;
-            }
-            if self.is_full() {
-                self.report.more = true;
-                break;
-            }
+        self.let_go(oldest_pictures(tx)?, excess, |report, (row, _, bytes)| {
             tx.prepare_cached("DELETE FROM snapshot WHERE event = ?1")?.execute([row])?;
             let told = "UPDATE event SET bytes = max(bytes - ?2, 0), picture_refused = ?3 WHERE row = ?1";
             tx.prepare_cached(told)?.execute(params![row, bytes as i64, GAVE_WAY])?;
-            excess = excess.saturating_sub(bytes);
-            self.rows += 1;
-            self.report.bytes += bytes;
-            self.report.pictures += 1;
-            self.tally.events[verdict] = self.tally.events[verdict].saturating_sub(bytes);
-        }
-        Ok(())
+            report.pictures += 1;
+            Ok(())
+        })
     }
 
     /// Deletes the oldest that may go, until `excess` bytes are gone or the step is full.
@@ -155,9 +144,23 @@ impl Step {
         tx: &Transaction<'_>,
         verdict: Option<&str>,
         before_wall_us: i64,
-        mut excess: u64,
+        excess: u64,
     ) -> rusqlite::Result<()> {
-        for (row, verdict, bytes) in oldest(tx, verdict, before_wall_us)? {
+        self.let_go(oldest(tx, verdict, before_wall_us)?, excess, |report, (row, verdict, _)| {
+            tx.prepare_cached("DELETE FROM event WHERE row = ?1")?.execute([row])?;
+            report.deleted[verdict] += 1;
+            Ok(())
+        })
+    }
+
+    /// Deletes one after the other with `delete`, until `excess` bytes are gone or the step is full.
+    fn let_go(
+        &mut self,
+        candidates: Vec<Candidate>,
+        mut excess: u64,
+        mut delete: impl FnMut(&mut PruneReport, Candidate) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<()> {
+        for candidate in candidates {
             if excess == 0 {
                 break;
             }
@@ -165,23 +168,32 @@ impl Step {
                 self.report.more = true;
                 break;
             }
-            tx.prepare_cached("DELETE FROM event WHERE row = ?1")?.execute([row])?;
+            delete(&mut self.report, candidate)?;
+            let (_, verdict, bytes) = candidate;
             excess = excess.saturating_sub(bytes);
             self.rows += 1;
             self.report.bytes += bytes;
-            self.report.deleted[verdict] += 1;
             self.tally.events[verdict] = self.tally.events[verdict].saturating_sub(bytes);
         }
         Ok(())
     }
 }
 
-/// The oldest events that may be deleted, as (row, place of the verdict, bytes).
+/// What may go: its row, the place of its verdict, its bytes.
+type Candidate = (i64, usize, u64);
+
+/// Reads a row of these three.
+fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    let kind: String = row.get(1)?;
+    Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
+}
+
+/// The oldest events that may be deleted.
 fn oldest(
     tx: &Transaction<'_>,
     verdict: Option<&str>,
     before_wall_us: i64,
-) -> rusqlite::Result<Vec<(i64, usize, u64)>> {
+) -> rusqlite::Result<Vec<Candidate>> {
     const MAY_GO: &str =
         "outcome <> 'pending' AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)";
     let of_verdict = if verdict.is_some() { "verdict = ?1" } else { "?1 IS NULL" };
@@ -191,22 +203,16 @@ fn oldest(
     );
     let mut statement = tx.prepare_cached(&sql)?;
     // One more than a step takes, so that the step knows that it was not the last.
-    let rows = statement.query_map(params![verdict, before_wall_us, STEP_ROWS as i64 + 1], |row| {
-        let kind: String = row.get(1)?;
-        Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
-    })?;
+    let rows = statement.query_map(params![verdict, before_wall_us, STEP_ROWS as i64 + 1], candidate)?;
     rows.collect()
 }
 
-/// The oldest pictures that no alert waits for, as (row, place of the verdict, bytes).
-fn oldest_pictures(tx: &Transaction<'_>) -> rusqlite::Result<Vec<(i64, usize, u64)>> {
+/// The oldest pictures that no alert waits for.
+fn oldest_pictures(tx: &Transaction<'_>) -> rusqlite::Result<Vec<Candidate>> {
     let sql = "SELECT row, verdict, length(jpeg) FROM snapshot JOIN event ON event.row = snapshot.event \
          WHERE NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row) ORDER BY row LIMIT ?1";
     let mut statement = tx.prepare_cached(sql)?;
-    let rows = statement.query_map([STEP_ROWS as i64 + 1], |row| {
-        let kind: String = row.get(1)?;
-        Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
-    })?;
+    let rows = statement.query_map([STEP_ROWS as i64 + 1], candidate)?;
     rows.collect()
 }
 

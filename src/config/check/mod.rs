@@ -12,8 +12,7 @@ use super::problem::Problem;
 use super::raw::{Raw, RawBroker, RawCamera, RawDoor, RawKind, RawRule};
 use super::reader::{Named, Report};
 use super::units::{show_bytes, show_duration};
-use super::{CameraConfig, Config};
-use crate::capture::Source;
+use super::{CameraConfig, Config, may_copy};
 use crate::domain::{Region, RuleId};
 use crate::evidence::Wish;
 use crate::rules::{RuleSet, Trigger};
@@ -104,8 +103,7 @@ fn clip_memory(raw: &Raw, report: &Report) {
     for (camera, (span, clip)) in &wanting {
         let Some(capture) = &camera.capture else { continue };
         let pixels = f64::from(capture.width) * f64::from(capture.height);
-        let is_copied =
-            camera.copies && camera.masks.is_empty() && matches!(capture.source, Source::Ffmpeg(_));
+        let is_copied = may_copy(camera.copies, &capture.source, &camera.masks);
         let a_second =
             if is_copied { STREAM_BYTES } else { f64::from(camera.fps) * pixels * JPEG_BYTES_PER_PIXEL };
         let needed = ((clip.before + clip.after).as_secs_f64() * a_second) as u64;
