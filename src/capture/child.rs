@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::copier::Copier;
 use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
 use super::mjpeg::{Found, Splitter};
-use super::process::{Limits, Output, Process};
+use super::process::{Limits, Outlet, Output, Process};
 use super::raw::Cutter;
 use super::schedule::Schedule;
 use super::{
@@ -83,7 +83,8 @@ impl ChildSource {
         let is_live = ffmpeg::is_live(&source.input);
         let framer = Framer::y4m(settings)?;
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
-        let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), copies, limits)?;
+        let outlet = if copies { Outlet::SocketAndSide } else { Outlet::Socket };
+        let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), outlet, limits)?;
         Ok(Self {
             process,
             framer,
@@ -106,7 +107,7 @@ impl ChildSource {
     ) -> Result<Self, CaptureError> {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
-        let process = Process::start(program, args, None, false, Limits::default())?;
+        let process = Process::start(program, args, None, Outlet::Pipe, Limits::default())?;
         Ok(Self {
             process,
             framer,

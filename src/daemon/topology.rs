@@ -346,6 +346,9 @@ impl Topology {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).take();
         late.append(&mut self.doors.join(clock, end));
         self.publisher.stop = None;
+        if let Some(handles) = &self.notified {
+            handles.wake.ring();
+        }
         late.append(&mut self.publisher.crew.join(clock, end));
         late.append(&mut self.clips.stop(clock, end));
         self.recorder.stop = None;

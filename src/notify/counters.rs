@@ -77,7 +77,7 @@ impl Counters {
     }
 
     /// When the publisher's loop last turned, in microseconds on the monotonic clock; 0 before it started. It
-    /// turns several times a second whatever the broker does, so an old heartbeat means a stuck thread.
+    /// turns once a second at least, whatever the broker does, so an old heartbeat means a stuck thread.
     #[must_use]
     pub fn heartbeat_us(&self) -> u64 {
         self.heartbeat_us.load(Ordering::Relaxed)

@@ -26,8 +26,12 @@ use crate::domain::{CameraId, EventId, Stamp};
 use crate::shutdown::Stop;
 use crate::words::in_words;
 
-/// How often the loop turns at least: a request to stop is heard, and the heart beats.
-const TICK: Duration = Duration::from_millis(100);
+/// How often the loop turns at least while something is due: an answer, a report, an announcement.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+
+/// How often it turns when nothing is: the heart beats, the outbox is looked into, and a request to stop is heard for which nobody
+/// rang. Waking up costs more than what is done then.
+pub(super) const REST: Duration = Duration::from_secs(1);
 
 /// A snapshot with which this many connections in a row were lost is left out: the broker's limit may be lower
 /// than ours, and it says so only by hanging up.
@@ -49,7 +53,7 @@ pub struct Handles {
     pub counters: Arc<Counters>,
 }
 
-/// Tells the publisher that new rows stand in the outbox. It would find them within a second anyway.
+/// Tells the publisher that new rows stand in the outbox, or that it is to stop. It would find out within a second anyway.
 #[derive(Clone)]
 pub struct Wake {
     bell: Arc<Notify>,
@@ -57,7 +61,7 @@ pub struct Wake {
 }
 
 impl Wake {
-    /// New rows are committed. Never blocks.
+    /// New rows are committed, or stopping was requested. Never blocks.
     pub fn ring(&self) {
         self.news.store(true, Ordering::Release);
         self.bell.notify_one();
@@ -216,7 +220,7 @@ async fn greeting(desk: &mut Desk, events: &mut EventLoop, stop: &Stop) -> Resul
                     }
                 };
             }
-            () = desk.nudge() => {}
+            () = desk.nudge(TICK) => {}
         }
         let now = desk.idle_turn();
         if stop.is_requested() {
@@ -236,10 +240,10 @@ impl Desk {
         u16::try_from(128 + 8 * self.cameras.len()).unwrap_or(u16::MAX)
     }
 
-    /// Waits until somebody rings, a tick at most.
-    pub(super) async fn nudge(&self) {
+    /// Waits until somebody rings, for so long at most.
+    pub(super) async fn nudge(&self, most: Duration) {
         // Either way it is time to look around.
-        let _ = tokio::time::timeout(TICK, self.bell.notified()).await;
+        let _ = tokio::time::timeout(most, self.bell.notified()).await;
     }
 
     /// A turn of the loop without a connection.
@@ -253,11 +257,12 @@ impl Desk {
     /// Waits before the next try. Returns whether stopping was requested.
     async fn pause(&self, pause: Duration, stop: &Stop) -> bool {
         let since = self.clock.now();
-        while self.idle_turn().since(since) < pause {
-            if stop.is_requested() {
-                return true;
+        loop {
+            let passed = self.idle_turn().since(since);
+            if passed >= pause || stop.is_requested() {
+                break;
             }
-            self.nudge().await;
+            self.nudge(REST.min(pause - passed)).await;
         }
         stop.is_requested()
     }

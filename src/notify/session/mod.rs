@@ -18,7 +18,7 @@ use crate::domain::Stamp;
 use crate::notify::error::NotifyError;
 use crate::notify::flight::Flight;
 use crate::notify::link::LinkDown;
-use crate::notify::publisher::{Desk, Ended};
+use crate::notify::publisher::{Desk, Ended, REST, TICK};
 use crate::shutdown::Stop;
 
 use errands::Errand;
@@ -120,7 +120,7 @@ impl<'a> Session<'a> {
                     tokio::select! {
                         biased;
                         result = &mut poll => break result,
-                        () = self.desk.nudge() => self.turn(stop)?,
+                        () = self.desk.nudge(self.until_next_turn()) => self.turn(stop)?,
                     }
                 }
             };
@@ -212,6 +212,17 @@ impl<'a> Session<'a> {
         }
         self.tell_changes()?;
         self.refill(now)
+    }
+
+    /// How long nothing happens by itself.
+    fn until_next_turn(&self) -> Duration {
+        let due = self.flight.len() > 0
+            || !self.delivered.is_empty()
+            || self.waits()
+            || self.errand.is_some()
+            || self.announce_at.is_some()
+            || self.farewell.is_some();
+        if due { TICK } else { REST }
     }
 
     /// Whether the broker owes an answer, acknowledgements aside.
