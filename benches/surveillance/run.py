@@ -51,19 +51,26 @@ def quiet_scene(source, target, seconds=60):
         raise SystemExit("ffmpeg could not encode the quiet scene")
 
 
+# What the threads of portero do, by the beginning of their names.
+DUTIES = {"cam-": "receive and watch", "infer-": "inference"}
+
+
 def cpu_seconds(pid):
-    """CPU time of a process's threads, in nanoseconds of the scheduler: the ticks of /proc/PID/stat are as long as five pictures take."""
-    total = 0
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat"):
+    """CPU time of a process's threads by their duty, in nanoseconds of the scheduler: the ticks of /proc/PID/stat are as long as five
+    pictures take."""
+    spent = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").glob("*"):
         try:
-            total += int(task.read_text().split()[0])
+            name, cpu = (task / "comm").read_text().strip(), int((task / "schedstat").read_text().split()[0])
         except (OSError, IndexError):
-            pass  # it has just ended
-    return total / 1e9
+            continue  # it has just ended
+        duty = next((duty for start, duty in DUTIES.items() if name.startswith(start)), "itself")
+        spent[duty] = spent.get(duty, 0) + cpu / 1e9
+    return spent
 
 
 def tree(pid):
-    """A process and all below it, with their CPU seconds."""
+    """A process and all below it, with their CPU seconds by duty."""
     found = {}
     for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -81,7 +88,7 @@ def tree(pid):
 
 
 def cost(command, folder, **options):
-    """CPU milliseconds per picture of a program and its children: {"name": ms}, and what it said."""
+    """CPU milliseconds per picture of a program, by the duties of its threads, and of its children by their names."""
     log = open(folder / "log", "w")
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, **options)
     try:
@@ -98,9 +105,11 @@ def cost(command, folder, **options):
         except subprocess.TimeoutExpired:
             process.kill()
     spent = {}
-    for pid, (name, cpu) in after.items():
-        whose = "itself" if pid == process.pid else name
-        spent[whose] = spent.get(whose, 0) + (cpu - before.get(pid, (name, 0.0))[1]) * 1e3 / (took * FPS)
+    for pid, (name, duties) in after.items():
+        for duty, cpu in duties.items():
+            whose = duty if pid == process.pid else name
+            since = cpu - before.get(pid, (name, {}))[1].get(duty, 0.0)
+            spent[whose] = spent.get(whose, 0) + since * 1e3 / (took * FPS)
     return spent
 
 
@@ -158,7 +167,7 @@ def total(spent):
 
 
 def apart(runs):
-    """The medians of what each program of a tree spent."""
+    """The medians of what each part of a tree spent: threads by their duty, children by their names."""
     return ", ".join(f"{name} {statistics.median(r.get(name, 0) for r in runs):.2f}" for name in sorted(runs[0]))
 
 
