@@ -14,7 +14,7 @@
 //! | room | job |
 //! |---|---|
 //! | [`domain`] | the nouns; no I/O |
-//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`], [`disk`] | time, the request to stop, pauses between tries, errors in words, the newest look of each camera, what may be written in a day, what is free |
+//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`], [`disk`] | time, the request to stop, pauses between tries, errors and hashes in words, the newest look of each camera, what may be written in a day, what is free |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
 //! | [`track`] | boxes to tracks; pure |

@@ -1,4 +1,4 @@
-//! Errors in words.
+//! Errors in words, and hashes in digits.
 
 use std::error::Error;
 
@@ -14,9 +14,15 @@ pub fn in_words(error: &dyn Error) -> String {
     line
 }
 
+/// Bytes as lower-case hexadecimal digits, as hashes are written.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::in_words;
+    use super::*;
 
     #[derive(Debug, thiserror::Error)]
     #[error("the lamp is dark")]
@@ -26,5 +32,10 @@ mod tests {
     fn causes_follow_in_order() {
         let error = Dark(std::io::Error::other("no power"));
         assert_eq!(in_words(&error), "the lamp is dark: no power");
+    }
+
+    #[test]
+    fn small_bytes_have_two_digits_as_well() {
+        assert_eq!(hex(&[0, 0x0a, 0xff]), "000aff");
     }
 }

@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::problem::Problem;
 use super::reader::Report;
+use crate::words::hex;
 
 /// Larger than any sane configuration; keeps a mistaken path from filling the memory.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -170,8 +171,4 @@ fn unreadable(error: io::Error) -> Unreadable {
         io::ErrorKind::PermissionDenied => Unreadable::Denied,
         _ => Unreadable::Other(error),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

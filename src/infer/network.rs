@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use tract_onnx::prelude::TractError;
 
 use super::InferError;
+use crate::words::hex;
 
 /// The bytes of the file that a manifest names.
 ///
@@ -15,7 +16,7 @@ use super::InferError;
 /// [`InferError::Read`], or [`InferError::Hash`] when it is another file than the manifest's `sha256` says.
 pub(super) fn read(path: &Path, sha256: &str) -> Result<Vec<u8>, InferError> {
     let bytes = fs::read(path).map_err(|source| InferError::Read { path: path.to_owned(), source })?;
-    let found: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+    let found = hex(&Sha256::digest(&bytes));
     if found != sha256 {
         return Err(InferError::Hash { path: path.to_owned(), expected: sha256.to_owned(), found });
     }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::Settings;
 use crate::domain::{Alert, Score, Severity, Verdict};
+use crate::words::hex;
 
 /// Version of the alert format.
 pub const SCHEMA: u32 = 1;
@@ -187,10 +188,6 @@ fn four_digits(value: f32) -> f64 {
 
 fn shortened(text: &str) -> &str {
     text.char_indices().nth(REASON_CHARS).map_or(text, |(end, _)| &text[..end])
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn json(topic: String, body: &impl Serialize) -> Message {

@@ -26,7 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "domain", "clock", "shutdown", "slots", "rules", "capture", "watch", "infer", "store",
+            "domain", "clock", "shutdown", "words", "slots", "rules", "capture", "watch", "infer", "store",
             "evidence", "doors", "notify",
         ],
     ),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use portero::domain::Label;
 use portero::infer::Input;
+use portero::words::hex;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -138,11 +139,6 @@ pub(super) fn load(reading: &Reading, input: &Input) -> Result<Dataset, DataErro
         }
     }
     Ok(set)
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Brings the pictures of val and test to exactly what the daemon would see. Those that were made smaller for

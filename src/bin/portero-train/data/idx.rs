@@ -6,10 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
+use portero::words::hex;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::{DataError, Dataset, Part, Sample, folder, picture};
+use super::{DataError, Dataset, Part, Sample, picture};
 
 /// The classes of Fashion-MNIST (Xiao, Rasul, Vollgraf 2017); the files hold numbers only.
 const FASHION: [&str; 10] =
@@ -145,7 +146,7 @@ pub(super) fn load(files: &[Files], data: &Path) -> Result<Dataset, DataError> {
     // With a test part of its own, only val is drawn from train; see `split`.
     let has_test = files.len() > 1;
     let open = samples.iter().map(|s| !has_test && s.part == Part::Train).collect();
-    let sha256 = folder::hex(&sha256.finalize());
+    let sha256 = hex(&sha256.finalize());
     Ok(Dataset { classes, held_out: Vec::new(), samples, skipped: Vec::new(), open, sha256 })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use portero::domain::NormRect;
 use portero::infer::Model;
+use portero::words::hex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use toml::Value;
@@ -120,7 +121,7 @@ impl Manifest {
     pub(crate) fn with_model(&mut self, folder: &Path, model: &[u8]) -> Result<Arc<Model>, ExportError> {
         fs::create_dir_all(folder)
             .map_err(|source| ExportError::Write { path: folder.to_owned(), source })?;
-        self.sha256 = Sha256::digest(model).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.sha256 = hex(&Sha256::digest(model));
         let path = folder.join(format!("{}.toml", self.id));
         write(&folder.join(&self.file), model)?;
         write(&path, toml::to_string(self).map_err(ExportError::Toml)?.as_bytes())?;

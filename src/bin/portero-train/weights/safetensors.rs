@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use portero::words::hex;
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 use tch::{Kind, TchError, Tensor};
@@ -19,7 +20,7 @@ use super::{Tensors, WeightsError};
 /// [`WeightsError::Read`].
 pub(crate) fn sha256(path: &Path) -> Result<String, WeightsError> {
     let bytes = fs::read(path).map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
-    Ok(Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect())
+    Ok(hex(&Sha256::digest(&bytes)))
 }
 
 /// The header's JSON: 8 bytes of length, little endian, then the text.
