@@ -15,18 +15,22 @@ use portero::infer::{Channels, Input, Preprocessor, Resize};
 const WIDTH: u32 = 1280;
 const HEIGHT: u32 = 720;
 
-/// Adds the measurements to `c`.
-pub(crate) fn bench(c: &mut Criterion) {
-    let jpeg = street();
-    let input = Input {
+/// What most models ask for.
+pub(crate) fn input() -> Input {
+    Input {
         width: 224,
         height: 224,
         channels: Channels::Rgb,
         resize: Resize::Stretch,
         mean: [127.5; 3],
         std: [127.5; 3],
-    };
-    let mut preprocessor = Preprocessor::new(input);
+    }
+}
+
+/// Adds the measurements to `c`.
+pub(crate) fn bench(c: &mut Criterion) {
+    let jpeg = street();
+    let mut preprocessor = Preprocessor::new(input());
     let mut planes = vec![0.0; preprocessor.len()];
     let mut ours = |encoded: Encoded| {
         let picture = encoded.decode().expect("it decodes");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Pixels, Stamp};
-use portero::infer::{Channels, Input, Preprocessor, Resize};
+use portero::infer::Preprocessor;
 use portero::rules::Engine;
 use portero::slots::Slots;
 use portero::watch::{MotionSettings, Settings, Watched, Watcher};
@@ -24,15 +24,7 @@ pub(crate) fn bench(c: &mut Criterion) {
         MotionSettings { min_area: 0.0, hold: Duration::from_secs(3600), ..MotionSettings::default() };
     let regions = vec![Watched::picture()];
     let mut watcher = Watcher::new(Settings::new(regions, Some(motion)));
-    let input = Input {
-        width: 224,
-        height: 224,
-        channels: Channels::Rgb,
-        resize: Resize::Stretch,
-        mean: [127.5; 3],
-        std: [127.5; 3],
-    };
-    let mut preprocessor = Preprocessor::new(input);
+    let mut preprocessor = Preprocessor::new(super::decode::input());
     let mut planes = vec![0.0; preprocessor.len()];
     let slots = Slots::new(1);
     let mut engine = Engine::new(rules::rules());
