@@ -17,7 +17,7 @@ use crate::domain::{Frame, NormRect};
 /// How the network runs.
 pub(super) enum Plan {
     /// In our kernels from end to end.
-    Program(Arc<Program>),
+    Program(Arc<dyn Program>),
     /// In tract, and in our kernels where it has any.
     Tract(Arc<TypedRunnableModel>),
 }
@@ -118,10 +118,10 @@ fn plan(manifest: &Manifest, bytes: &[u8]) -> Result<Plan, InferError> {
     let isa = Isa::chosen().map_err(|(wanted, allowed)| InferError::Kernels { wanted, allowed })?;
     let model = passes::quantised(model, &stored, isa).map_err(load)?;
     check_output(manifest, &model)?;
-    if let Some(program) = Program::of(&model) {
-        return Ok(Plan::Program(Arc::new(program)));
-    }
     let model = passes::floats(model, Simd::best()).map_err(load)?;
+    if let Some(program) = passes::program(&model) {
+        return Ok(Plan::Program(program));
+    }
     let model = model.into_optimized().map_err(load)?;
     Ok(Plan::Tract(model.into_runnable().map_err(load)?))
 }

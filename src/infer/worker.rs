@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 
 use super::model::Plan;
 use super::network::run_error;
-use super::passes::{Memory, Program};
+use super::passes::Session;
 use super::{Answer, Classifier, InferError, Model, Preprocessor};
 use crate::domain::{Frame, NormRect, Score};
 
@@ -25,7 +25,7 @@ pub struct Worker {
 
 /// What a run needs beside the planes.
 enum State {
-    Program(Arc<Program>, Memory),
+    Program(Box<dyn Session>),
     /// The tensor is lent to the plan for a run and back in our hands after it, so that it is allocated once.
     Tract(TypedSimpleState, Arc<Tensor>),
 }
@@ -43,12 +43,12 @@ impl State {
         fill: &mut Fill<'_>,
     ) -> Result<(), InferError> {
         match self {
-            Self::Program(program, memory) => {
+            Self::Program(session) => {
                 for number in 0..batch {
                     fill(number, planes)?;
-                    program.begin(memory, number, planes);
+                    session.begin(number, planes);
                 }
-                program.finish(memory, logits);
+                session.finish(logits);
             }
             Self::Tract(state, tensor) => {
                 let each = logits.len() / batch;
@@ -74,7 +74,7 @@ impl Worker {
         let preprocessor = Preprocessor::new(input.clone());
         let (state, planes) = match plan {
             Plan::Program(program) => {
-                (State::Program(Arc::clone(program), program.memory()), vec![0.0; preprocessor.len()])
+                (State::Program(Arc::clone(program).session()), vec![0.0; preprocessor.len()])
             }
             Plan::Tract(plan) => {
                 let tensor = Tensor::zero::<f32>(&shape).map_err(run_error)?;
@@ -98,11 +98,11 @@ impl Worker {
         self.logits.resize(planes.len() / each * classes, 0.0);
         let batches = planes.chunks(BATCH * each).zip(self.logits.chunks_mut(BATCH * classes));
         for (planes, logits) in batches {
-            if let State::Program(program, memory) = &mut self.state {
+            if let State::Program(session) = &mut self.state {
                 for (number, planes) in planes.chunks_exact(each).enumerate() {
-                    program.begin(memory, number, planes);
+                    session.begin(number, planes);
                 }
-                program.finish(memory, logits);
+                session.finish(logits);
                 continue;
             }
             let mut fill = |number: usize, to: &mut [f32]| {

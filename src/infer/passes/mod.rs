@@ -12,9 +12,11 @@ mod op;
 mod operator;
 mod pattern;
 mod program;
+mod section;
 mod stored;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use log::debug;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
@@ -25,7 +27,7 @@ pub(super) use floats::floats;
 use op::{Kernel, Quantised};
 use operator::{Operator, work};
 use pattern::Made;
-pub(super) use program::{Memory, Program};
+pub(super) use program::{Program, Session};
 pub(super) use stored::Stored;
 
 use super::kernels::{Isa, Plane};
@@ -49,6 +51,11 @@ pub(super) fn quantised(model: TypedModel, stored: &Stored, isa: Isa) -> TractRe
     let kernels = new.nodes.iter().filter(|n| work::<Quantised>(n).is_some()).count();
     debug!("{kernels} of {} nodes are kernels for bytes ({})", new.nodes.len(), isa.name());
     Ok(new)
+}
+
+/// The program of a network that consists of kernels alone, all for bytes or all for floats.
+pub(super) fn program(model: &TypedModel) -> Option<Arc<dyn Program>> {
+    program::of::<Quantised>(model).or_else(|| program::of::<floats::Pixelwise>(model))
 }
 
 /// A tensor of the old graph in the new one.

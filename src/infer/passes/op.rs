@@ -4,9 +4,13 @@
 
 use std::sync::Arc;
 
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
 use tract_onnx::tract_hir::internal::*;
 
 use super::operator::Work;
+use super::program;
 use crate::infer::kernels::{Average, Convolution, Gate, Isa, Plane, Residual, dequantise, quantise};
 
 /// A kernel in a graph.
@@ -45,17 +49,7 @@ impl Kernel {
         }
     }
 
-    /// The extents of the inputs; the only one twice.
-    pub(super) fn inputs(&self) -> [Plane; 2] {
-        match self {
-            Self::Convolution(op) => [op.window().input; 2],
-            Self::Gate(_, plane) => [*plane, Plane { height: 1, width: 1, ..*plane }],
-            Self::Residual(_, plane) | Self::Average(_, plane) => [*plane; 2],
-            Self::Enter(plane, ..) | Self::Leave(plane, ..) => [*plane; 2],
-        }
-    }
-
-    pub(super) fn name(&self) -> &'static str {
+    fn name(&self) -> &'static str {
         match self {
             Self::Convolution(op) if op.is_depthwise() => "Int8Depthwise",
             Self::Convolution(_) => "Int8Dense",
@@ -68,7 +62,7 @@ impl Kernel {
     }
 
     /// Runs a kernel from bytes to bytes on pictures that lie end to end. The two ends do nothing here.
-    pub(super) fn run(&self, isa: Isa, [first, second]: [&[u8]; 2], output: &mut [u8]) {
+    fn run(&self, isa: Isa, [first, second]: [&[u8]; 2], output: &mut [u8]) {
         match self {
             Self::Convolution(op) => op.run(first, output),
             Self::Residual(op, _) => op.run(isa, first, second, output),
@@ -112,28 +106,90 @@ impl Work for Quantised {
     }
 
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
+        use program::Kernel as _;
         let mut output = output.try_as_plain_ram_mut()?;
+        let first = inputs[0].try_as_plain_ram()?;
         match &self.kernel {
-            Kernel::Enter(plane, scale, zero) => {
-                let floats = inputs[0].try_as_plain_ram()?;
-                let floats = floats.as_slice::<f32>()?.chunks_exact(plane.pixels() * plane.channels);
+            Kernel::Enter(plane, ..) => {
+                let floats = first.as_slice::<f32>()?.chunks_exact(plane.pixels() * plane.channels);
                 for (from, to) in floats.zip(output.as_slice_mut::<u8>()?.chunks_exact_mut(plane.len())) {
-                    quantise(self.isa, plane, *scale, *zero, from, to);
+                    self.enter(from, to);
                 }
             }
-            Kernel::Leave(plane, scale, zero) => {
-                let bytes = inputs[0].try_as_plain_ram()?;
-                let bytes = bytes.as_slice::<u8>()?.chunks_exact(plane.len());
-                let floats = output.as_slice_mut::<f32>()?;
-                for (from, to) in bytes.zip(floats.chunks_exact_mut(plane.pixels() * plane.channels)) {
-                    dequantise(plane, *scale, *zero, from, to);
-                }
-            }
+            Kernel::Leave(..) => self.leave(first.as_slice::<u8>()?, output.as_slice_mut::<f32>()?),
             kernel => {
-                let bytes = |i: usize| inputs[i.min(inputs.len() - 1)].try_as_plain_ram()?.as_slice::<u8>();
-                kernel.run(self.isa, [bytes(0)?, bytes(1)?], output.as_slice_mut::<u8>()?);
+                let second = inputs[inputs.len() - 1].try_as_plain_ram()?;
+                let bytes = [first.as_slice::<u8>()?, second.as_slice::<u8>()?];
+                kernel.run(self.isa, bytes, output.as_slice_mut::<u8>()?);
             }
         }
         Ok(())
+    }
+}
+
+impl program::Kernel for Quantised {
+    type Number = u8;
+
+    fn is_single(&self) -> bool {
+        self.batch == 1
+    }
+
+    fn enters(&self) -> bool {
+        matches!(self.kernel, Kernel::Enter(..))
+    }
+
+    fn leaves(&self) -> bool {
+        matches!(self.kernel, Kernel::Leave(..))
+    }
+
+    fn input_lens(&self) -> [usize; 2] {
+        let planes = match &self.kernel {
+            Kernel::Convolution(op) => [op.window().input; 2],
+            Kernel::Gate(_, plane) => [*plane, Plane { height: 1, width: 1, ..*plane }],
+            Kernel::Residual(_, plane) | Kernel::Average(_, plane) => [*plane; 2],
+            Kernel::Enter(plane, ..) => return [plane.pixels() * plane.channels; 2],
+            Kernel::Leave(plane, ..) => [*plane; 2],
+        };
+        planes.map(|plane| plane.len())
+    }
+
+    fn output_len(&self) -> usize {
+        match &self.kernel {
+            Kernel::Leave(plane, ..) => plane.pixels() * plane.channels,
+            kernel => kernel.output().len(),
+        }
+    }
+
+    fn enter(&self, planes: &[f32], output: &mut [u8]) {
+        if let Kernel::Enter(plane, scale, zero) = &self.kernel {
+            quantise(self.isa, plane, *scale, *zero, planes, output);
+        }
+    }
+
+    fn step(&self, inputs: [&[u8]; 2], output: &mut [u8]) {
+        self.kernel.run(self.isa, inputs, output);
+    }
+
+    fn leave(&self, input: &[u8], planes: &mut [f32]) {
+        if let Kernel::Leave(plane, scale, zero) = &self.kernel {
+            let pictures = input.chunks_exact(plane.len());
+            for (from, to) in pictures.zip(planes.chunks_exact_mut(plane.pixels() * plane.channels)) {
+                dequantise(plane, *scale, *zero, from, to);
+            }
+        }
+    }
+
+    /// Also one that makes the same bytes of them once more, or floats of these.
+    fn hands_on(&self, node: &TypedNode) -> bool {
+        let Kernel::Leave(_, scale, zero) = self.kernel else { return false };
+        if let Some(op) = node.op_as::<AxisOp>() {
+            return !matches!(op, AxisOp::Move(..));
+        }
+        if let Some(op) = node.op_as::<DequantizeLinearF32>() {
+            return op.scale == scale && op.zero_point == i32::from(zero);
+        }
+        let again = node.op_as::<ElementWiseOp>().and_then(|op| op.0.downcast_ref::<QuantizeLinearU8>());
+        // It multiplies by the reciprocal.
+        again.is_some_and(|op| op.zero_point == zero && (op.scale * scale - 1.0).abs() < 1e-5)
     }
 }

@@ -80,6 +80,12 @@ impl Convolution {
         matches!(self.weights, Weights::Depthwise(_))
     }
 
+    /// Whether it takes its input as planes.
+    #[must_use]
+    pub(crate) fn reads_planes(&self) -> bool {
+        self.layer.source == Source::Planes
+    }
+
     /// Floats of one picture of the input.
     #[must_use]
     pub(crate) fn input_len(&self) -> usize {

@@ -14,7 +14,8 @@ use std::collections::HashMap;
 use log::debug;
 use tract_onnx::tract_hir::internal::*;
 
-use op::{Kernel, Pixelwise};
+use op::Kernel;
+pub(super) use op::Pixelwise;
 use pattern::Made;
 
 use super::operator::{Operator, work};

@@ -2,6 +2,7 @@
 //!
 //! Pictures travel between them as floats of the shape `batch x height x width x stride`.
 
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::infer::kernels::Plane;
@@ -9,10 +10,11 @@ use crate::infer::kernels::float::{
     Convolution, Ramp, Simd, add, average, from_planes, gate, len, stride, to_planes,
 };
 use crate::infer::passes::operator::Work;
+use crate::infer::passes::program;
 
 /// A kernel in a graph.
 #[derive(Clone, PartialEq)]
-pub(super) struct Pixelwise {
+pub(in crate::infer::passes) struct Pixelwise {
     pub(super) kernel: Kernel,
     /// Pictures at a time.
     pub(super) batch: TDim,
@@ -90,7 +92,7 @@ impl Kernel {
         }
     }
 
-    /// Runs it on one picture.
+    /// Runs it on one picture; a convolution, on as many as there are.
     fn picture(&self, simd: Simd, inputs: &[&[f32]], output: &mut [f32]) {
         match self {
             Self::Convolution(op) => op.run(simd, inputs[0], output),
@@ -99,6 +101,20 @@ impl Kernel {
             Self::Average(_) => average(simd, inputs[0], output),
             Self::Enter(plane) => from_planes(plane, inputs[0], output),
             Self::Leave(plane) => to_planes(plane, inputs[0], output),
+        }
+    }
+
+    /// Runs it on pictures that lie end to end.
+    fn run(&self, simd: Simd, inputs: &[&[f32]], output: &mut [f32]) {
+        let each = self.shape().iter().product();
+        if self.convolves() || output.len() == each {
+            return self.picture(simd, inputs, output);
+        }
+        let batch = output.len() / each;
+        for (n, output) in output.chunks_exact_mut(each).enumerate() {
+            let pictures: TVec<&[f32]> =
+                inputs.iter().map(|all| &all[n * (all.len() / batch)..][..all.len() / batch]).collect();
+            self.picture(simd, &pictures, output);
         }
     }
 }
@@ -138,18 +154,55 @@ impl Work for Pixelwise {
     fn run(&self, inputs: &[TValue], output: &mut Tensor) -> TractResult<()> {
         let views = inputs.iter().map(|i| i.try_as_plain_ram()).collect::<TractResult<TVec<_>>>()?;
         let slices = views.iter().map(|v| v.as_slice::<f32>()).collect::<TractResult<TVec<&[f32]>>>()?;
-        let batch = output.shape()[0];
         let mut target = output.try_as_plain_ram_mut()?;
-        let target = target.as_slice_mut::<f32>()?;
-        if self.kernel.convolves() {
-            self.kernel.picture(self.simd, &slices, target);
-            return Ok(());
-        }
-        for (n, target) in target.chunks_exact_mut(self.kernel.shape().iter().product()).enumerate() {
-            let pictures: TVec<&[f32]> =
-                slices.iter().map(|all| &all[n * (all.len() / batch)..][..all.len() / batch]).collect();
-            self.kernel.picture(self.simd, &pictures, target);
-        }
+        self.kernel.run(self.simd, &slices, target.as_slice_mut::<f32>()?);
         Ok(())
+    }
+}
+
+impl program::Kernel for Pixelwise {
+    type Number = f32;
+
+    fn is_single(&self) -> bool {
+        self.batch == TDim::from(1)
+    }
+
+    fn enters(&self) -> bool {
+        match &self.kernel {
+            Kernel::Convolution(op) => op.reads_planes(),
+            kernel => matches!(kernel, Kernel::Enter(_)),
+        }
+    }
+
+    fn leaves(&self) -> bool {
+        matches!(self.kernel, Kernel::Leave(_))
+    }
+
+    fn input_lens(&self) -> [usize; 2] {
+        let second = match &self.kernel {
+            Kernel::Gate(_, plane) => stride(plane.channels),
+            _ => self.input_len(),
+        };
+        [self.input_len(), second]
+    }
+
+    fn output_len(&self) -> usize {
+        self.kernel.shape().iter().product()
+    }
+
+    fn enter(&self, planes: &[f32], output: &mut [f32]) {
+        self.kernel.picture(self.simd, &[planes], output);
+    }
+
+    fn step(&self, inputs: [&[f32]; 2], output: &mut [f32]) {
+        self.kernel.run(self.simd, &inputs, output);
+    }
+
+    fn leave(&self, input: &[f32], planes: &mut [f32]) {
+        self.kernel.run(self.simd, &[input], planes);
+    }
+
+    fn hands_on(&self, node: &TypedNode) -> bool {
+        node.op_as::<AxisOp>().is_some_and(|op| !matches!(op, AxisOp::Move(..)))
     }
 }
