@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::vector::Vector;
-use super::{LANES, Work};
+use super::{LANES, Loop, Work};
 
 /// Proof that this processor has AVX2 and FMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,12 +25,47 @@ impl Avx2 {
         // SAFETY: the processor has them: `self` is made by `found` alone.
         unsafe { compiled(self, work) }
     }
+
+    /// The same for a loop.
+    pub(super) fn repeat(self, work: impl Loop) {
+        #[target_feature(enable = "avx2,fma")]
+        fn compiled(vector: Avx2, work: impl Loop) {
+            work.run(vector);
+        }
+        // SAFETY: as in `run`.
+        unsafe { compiled(self, work) }
+    }
 }
 
 // SAFETY, of all blocks in this implementation: the processor has the instructions, as `self` proves; a reference to
 // eight floats may be read or written as 32 bytes of any alignment.
 impl Vector for Avx2 {
+    const EIGHTS: usize = 1;
+    const SUMS: usize = 12;
+
+    type Floats = [f32; LANES];
     type Register = __m256;
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn low(self, value: __m256) -> __m256 {
+        value
+    }
+
+    #[inline(always)]
+    fn pack(floats: &[f32]) -> &[Self::Floats] {
+        floats.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
+        floats.as_chunks_mut().0
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> __m256 {

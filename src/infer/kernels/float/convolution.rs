@@ -25,6 +25,8 @@ pub(crate) struct Convolution {
 /// All but the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Layer {
+    /// What the weights are packed for.
+    pub(super) simd: Simd,
     pub(super) window: Window,
     pub(super) source: Source,
     pub(super) ramp: Ramp,
@@ -40,18 +42,18 @@ impl Convolution {
     /// Every output from all inputs, through any window; 1x1 is the one that counts. `weights` are
     /// `[output][input channel][row][column]`, `bias` one for each output. `None` when the lengths do not fit.
     #[must_use]
-    pub(crate) fn dense(window: Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
-        let packed = dense::Packed::new(&window, source, weights, bias)?;
-        let layer = Layer { window, source, ramp: Ramp::NONE };
+    pub(crate) fn dense(simd: Simd, window: Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
+        let packed = dense::Packed::new(simd, &window, source, weights, bias)?;
+        let layer = Layer { simd, window, source, ramp: Ramp::NONE };
         Some(Self { layer, weights: Weights::Dense(Arc::new(packed)) })
     }
 
     /// Each channel, of pixels, through a window of its own. `weights` are `[channel][row][column]`, `bias` one for
     /// each channel. `None` when the lengths do not fit, or a window sees nothing.
     #[must_use]
-    pub(crate) fn depthwise(window: Window, weights: &[f32], bias: &[f32]) -> Option<Self> {
-        let packed = depthwise::Packed::new(&window, weights, bias)?;
-        let layer = Layer { window, source: Source::Pixels, ramp: Ramp::NONE };
+    pub(crate) fn depthwise(simd: Simd, window: Window, weights: &[f32], bias: &[f32]) -> Option<Self> {
+        let packed = depthwise::Packed::new(simd, &window, weights, bias)?;
+        let layer = Layer { simd, window, source: Source::Pixels, ramp: Ramp::NONE };
         Some(Self { layer, weights: Weights::Depthwise(Arc::new(packed)) })
     }
 
@@ -100,21 +102,21 @@ impl Convolution {
     ///
     /// # Panics
     /// If input and output do not hold the same number of whole pictures.
-    pub(crate) fn run(&self, simd: Simd, input: &[f32], output: &mut [f32]) {
+    pub(crate) fn run(&self, input: &[f32], output: &mut [f32]) {
         let (input_len, output_len) = (self.input_len(), len(&self.layer.window.output));
         let pictures = input.len() / input_len;
         assert_eq!((input.len(), output.len()), (pictures * input_len, pictures * output_len));
         match &self.weights {
             // Neighbouring windows lie end to end, also from one picture to the next.
             Weights::Dense(packed) if self.layer.window.is_point() && self.layer.source == Source::Pixels => {
-                packed.run_points(&self.layer, simd, input, output);
+                packed.run_points(&self.layer, input, output);
             }
             weights => {
                 let outputs = output.chunks_exact_mut(output_len);
                 for (input, output) in input.chunks_exact(input_len).zip(outputs) {
                     match weights {
-                        Weights::Dense(packed) => packed.run(&self.layer, simd, input, output),
-                        Weights::Depthwise(packed) => packed.run(&self.layer, simd, input, output),
+                        Weights::Dense(packed) => packed.run(&self.layer, input, output),
+                        Weights::Depthwise(packed) => packed.run(&self.layer, input, output),
                     }
                 }
             }

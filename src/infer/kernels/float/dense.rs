@@ -1,123 +1,98 @@
 //! A convolution that mixes all channels, of any window; 1x1 is the one that counts.
 
+mod band;
+mod shares;
+
 use super::convolution::{Layer, Source};
 use super::ramp::Loaded;
 use super::vector::Vector;
-use super::{LANES, Lanes, Simd, Work, stride};
-use crate::infer::kernels::{Plane, Window, scratch};
+use super::{LANES, Simd, Work, stride};
+use crate::infer::kernels::{Aligned, Window, scratch};
+use band::Band;
+use shares::{Share, shares};
 
 /// Weights in the order in which they are used.
 #[derive(Debug, PartialEq)]
 pub(super) struct Packed {
     /// One for each output, and zeros to a whole number of registers.
-    bias: Vec<Lanes>,
-    /// `[block of outputs][input][outputs of the block]`, see [`blocks`]. The inputs are in the order of `offsets`.
-    weights: Vec<Lanes>,
+    bias: Aligned<f32>,
+    /// For each [share](Share) of the outputs, `[input][output]` of its whole registers and then of the half ones. The
+    /// inputs are in the order of `offsets`.
+    weights: Aligned<f32>,
     /// Where each input lies, counted from the window's corner in the bordered input.
     offsets: Vec<usize>,
 }
 
-/// Pixels that go through all blocks of outputs together: few enough that the inner cache holds them.
-const STRIP: usize = 48;
-
-/// Splits registers of outputs into blocks of three and of two (one is for itself): what they leave of sixteen
-/// registers holds inputs.
-fn blocks(registers: usize) -> impl Iterator<Item = (usize, usize)> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let left = registers - start;
-        let size = match left {
-            0 => return None,
-            1 | 2 => left,
-            4 => 2,
-            _ => 3,
-        };
-        start += size;
-        Some((start - size, size))
-    })
-}
+/// Most pixels that go through all shares of the outputs together: few enough that the caches hold them.
+const STRIP: usize = 64;
 
 impl Packed {
     /// `None` when the lengths do not fit.
-    pub(super) fn new(window: &Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
+    pub(super) fn new(
+        simd: Simd,
+        window: &Window,
+        source: Source,
+        weights: &[f32],
+        bias: &[f32],
+    ) -> Option<Self> {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
-        let taps = window.size.0 * window.size.1;
+        let taps = window.taps();
         let depth = taps * inputs;
         if depth == 0 || outputs == 0 || weights.len() != depth * outputs || bias.len() != outputs {
             return None;
         }
-        let inputs: Vec<_> = match source {
+        let order: Vec<_> = match source {
             Source::Pixels => (0..taps).flat_map(|tap| (0..inputs).map(move |c| (tap, c))).collect(),
             Source::Planes => (0..inputs).flat_map(|c| (0..taps).map(move |tap| (tap, c))).collect(),
         };
-        let bordered = window.bordered();
-        let offset = |&(tap, channel): &(usize, usize)| {
-            let pixel = tap / window.size.1 * bordered.width + tap % window.size.1;
+        let band = Band::new(window, source);
+        let offsets = order.iter().map(|&(tap, channel)| {
+            let pixel = tap / window.size.1 * band.width + tap % window.size.1;
             match source {
-                Source::Pixels => pixel * stride(window.input.channels) + channel,
-                Source::Planes => channel * bordered.pixels() + pixel,
+                Source::Pixels => pixel * band.unit + channel,
+                Source::Planes => channel * band.plane() + pixel,
             }
-        };
-        let offsets = inputs.iter().map(offset).collect();
-        let weight = |o: usize, tap: usize, channel: usize| {
-            let at = (o * window.input.channels + channel) * taps + tap;
-            if o < outputs { weights[at] } else { 0.0 }
-        };
-        let registers = stride(outputs) / LANES;
-        let inputs = &inputs;
-        let packed = blocks(registers).flat_map(|(start, size)| {
-            inputs.iter().flat_map(move |&(tap, channel)| {
-                (start * LANES..(start + size) * LANES).map(move |o| weight(o, tap, channel))
-            })
         });
-        let bias = Lanes::pack(bias.iter().copied());
-        Some(Self { bias, weights: Lanes::pack(packed), offsets })
+        let offsets = offsets.collect();
+        let weight = |o: usize, (tap, channel): (usize, usize)| {
+            if o < outputs { weights[(o * inputs + channel) * taps + tap] } else { 0.0 }
+        };
+        let mut packed = Vec::with_capacity(depth * stride(outputs));
+        for share in shares(stride(outputs), simd.eights()) {
+            for range in [share.whole(), share.rest()] {
+                for input in &order {
+                    packed.extend(range.clone().map(|o| weight(o, *input)));
+                }
+            }
+        }
+        let mut padded = bias.to_vec();
+        padded.resize(stride(outputs), 0.0);
+        Some(Self { bias: Aligned::new(&padded), weights: Aligned::new(&packed), offsets })
     }
 
     /// Runs it on one picture.
-    pub(super) fn run(&self, layer: &Layer, simd: Simd, input: &[f32], output: &mut [f32]) {
-        let Window { input: plane, output: to, step, .. } = layer.window;
-        let (bordered, unit) = (layer.window.bordered(), unit(layer.source, &plane));
-        let steps = [step.0 * bordered.width * unit, step.1 * unit];
-        with_border(layer, input, bordered, |input| {
-            simd.run(Tiles { op: self, layer, input, output, width: to.width, steps });
+    pub(super) fn run(&self, layer: &Layer, input: &[f32], output: &mut [f32]) {
+        let Window { step, output: to, .. } = layer.window;
+        let band = Band::new(&layer.window, layer.source);
+        let (width, steps) = (to.width, [step.0 * band.width * band.unit, step.1 * band.unit]);
+        if !band.copies() {
+            return layer.simd.run(Tiles { op: self, layer, input, output, width, steps });
+        }
+        scratch::floats(band.len(), |copy| {
+            let rows = band.rows * width * stride(to.channels);
+            for (number, output) in output.chunks_mut(rows).enumerate() {
+                band.lay(number, input, copy);
+                layer.simd.run(Tiles { op: self, layer, input: copy, output, width, steps });
+            }
         });
     }
 
     /// Runs it on pictures of pixels that lie end to end, where each output is made of the pixel at its place.
-    pub(super) fn run_points(&self, layer: &Layer, simd: Simd, input: &[f32], output: &mut [f32]) {
+    pub(super) fn run_points(&self, layer: &Layer, input: &[f32], output: &mut [f32]) {
         let stride = stride(layer.window.input.channels);
         let (width, steps) = (input.len() / stride, [0, stride]);
-        simd.run(Tiles { op: self, layer, input, output, width, steps });
+        layer.simd.run(Tiles { op: self, layer, input, output, width, steps });
     }
-}
-
-/// Floats from one pixel to the next, of the input.
-fn unit(source: Source, plane: &Plane) -> usize {
-    match source {
-        Source::Pixels => stride(plane.channels),
-        Source::Planes => 1,
-    }
-}
-
-/// Calls `run` with the input in its border of zeros: a copy, unless there is no border.
-fn with_border(layer: &Layer, input: &[f32], bordered: Plane, run: impl FnOnce(&[f32])) {
-    let (window, plane) = (&layer.window, layer.window.input);
-    if bordered == plane {
-        return run(input);
-    }
-    let unit = unit(layer.source, &plane);
-    let pictures = match layer.source {
-        Source::Pixels => 1,
-        Source::Planes => plane.channels,
-    };
-    scratch::floats(pictures * bordered.pixels() * unit, |copy| {
-        let from = input.chunks_exact(plane.pixels() * unit);
-        for (from, to) in from.zip(copy.chunks_exact_mut(bordered.pixels() * unit)) {
-            window.lay(from, to, unit, 0.0);
-        }
-        run(copy);
-    });
 }
 
 /// A convolution of one bordered input: pixel `i` of the output lies over `i / width * steps[0] + i % width * steps[1]`.
@@ -134,21 +109,35 @@ impl Work for Tiles<'_> {
     #[inline(always)]
     fn run<V: Vector>(mut self, v: V) {
         let stride = stride(self.layer.window.output.channels);
-        let pixels = self.output.len() / stride;
+        let (pixels, depth) = (self.output.len() / stride, self.op.offsets.len());
         let reach = self.op.offsets.iter().max().copied().unwrap_or(0);
         // The last row's last window is the farthest of all: what it reads bounds every read below.
         let rows = pixels.div_ceil(self.width);
         assert!((rows - 1) * self.steps[0] + (self.width - 1) * self.steps[1] + reach < self.input.len());
-        let ramp = self.layer.ramp.load(v);
+        let ramps = Ramps { whole: self.layer.ramp.load(v), half: self.layer.ramp.load(v.half()) };
         let mut at = 0;
         while at < pixels {
-            let end = pixels.min(at + STRIP);
-            for (start, size) in blocks(stride / LANES) {
-                let block = Block { start, at, end, stride };
-                match size {
-                    1 => self.block::<V, 1, 12>(v, &ramp, &block),
-                    2 => self.block::<V, 2, 6>(v, &ramp, &block),
-                    _ => self.block::<V, 3, 4>(v, &ramp, &block),
+            // The rest is shared out evenly here, too: no strip goes through all weights for a single pixel.
+            let left = pixels - at;
+            let end = at + left.div_ceil(left.div_ceil(STRIP));
+            for share in shares(stride, V::EIGHTS) {
+                let (whole, rest) = (share.whole(), share.rest());
+                let weights = &self.op.weights[share.start * depth..][..(rest.end - share.start) * depth];
+                let (wide, half) = weights.split_at(whole.len() * depth);
+                let block = Block { share, at, end, stride, wide: V::pack(wide), half: half.as_chunks().0 };
+                match (share.wide, share.halves) {
+                    (0, halves) => {
+                        let ramps = Ramps { whole: ramps.half, half: ramps.half };
+                        let block = Block { share, at, end, stride, wide: block.half, half: &[] };
+                        match halves {
+                            1 => self.block::<V::Half, 1, 0>(v.half(), &ramps, &block),
+                            _ => self.block::<V::Half, 3, 0>(v.half(), &ramps, &block),
+                        }
+                    }
+                    (1, _) => self.block::<V, 1, 0>(v, &ramps, &block),
+                    (2, 0) => self.block::<V, 2, 0>(v, &ramps, &block),
+                    (2, _) => self.block::<V, 2, 1>(v, &ramps, &block),
+                    _ => self.block::<V, 3, 0>(v, &ramps, &block),
                 }
             }
             at = end;
@@ -156,43 +145,91 @@ impl Work for Tiles<'_> {
     }
 }
 
-/// Some outputs of some pixels.
-struct Block {
-    /// First register of outputs.
-    start: usize,
+/// The activation, for whole registers and for half ones.
+struct Ramps<V: Vector> {
+    whole: Loaded<V>,
+    half: Loaded<V::Half>,
+}
+
+/// A share of the outputs of some pixels.
+struct Block<'a, V: Vector> {
+    share: Share,
     /// First pixel.
     at: usize,
     /// Behind the last pixel.
     end: usize,
     /// Floats from one output pixel to the next.
     stride: usize,
+    /// Weights of whole registers, all of one input after another.
+    wide: &'a [V::Floats],
+    /// Of half ones, or empty.
+    half: &'a [[f32; LANES]],
+}
+
+/// Sums of one pixel: `R` registers, and `H` half ones (none or one).
+#[derive(Clone, Copy)]
+struct Sums<V: Vector, const R: usize, const H: usize> {
+    wide: [V::Register; R],
+    half: [<V::Half as Vector>::Register; H],
+}
+
+impl<V: Vector, const R: usize, const H: usize> Sums<V, R, H> {
+    /// From memory that holds whole registers, and halves.
+    #[inline(always)]
+    fn load(v: V, wide: &[V::Floats], half: &[[f32; LANES]]) -> Self {
+        let mut sums = Self { wide: [v.splat(0.0); R], half: [v.half().splat(0.0); H] };
+        for r in 0..R {
+            sums.wide[r] = v.load(&wide[r]);
+        }
+        for h in 0..H {
+            sums.half[h] = v.half().load(&half[h]);
+        }
+        sums
+    }
+
+    /// Adds the products of an input, which is in all places of `x`, and its weights.
+    #[inline(always)]
+    fn take(&mut self, v: V, x: V::Register, weights: &Self) {
+        for r in 0..R {
+            self.wide[r] = v.multiply_add(x, weights.wide[r], self.wide[r]);
+        }
+        for h in 0..H {
+            self.half[h] = v.half().multiply_add(v.low(x), weights.half[h], self.half[h]);
+        }
+    }
+
+    /// Adds other sums.
+    #[inline(always)]
+    fn add(&mut self, v: V, other: &Self) {
+        for r in 0..R {
+            self.wide[r] = v.add(self.wide[r], other.wide[r]);
+        }
+        for h in 0..H {
+            self.half[h] = v.half().add(self.half[h], other.half[h]);
+        }
+    }
 }
 
 impl Tiles<'_> {
-    /// `R` registers of outputs, in tiles of up to `T` pixels.
+    /// `R` registers of outputs and `H` half ones, in tiles of as many pixels as there are registers for.
     #[inline(always)]
-    fn block<V: Vector, const R: usize, const T: usize>(&mut self, v: V, ramp: &Loaded<V>, block: &Block) {
-        let depth = self.op.offsets.len();
-        let weights = &self.op.weights[block.start * depth..][..R * depth];
-        let weights = weights.as_chunks::<R>().0;
+    fn block<V: Vector, const R: usize, const H: usize>(&mut self, v: V, ramps: &Ramps<V>, block: &Block<'_, V>) {
+        let most = const { if V::SUMS / (R + H) < 8 { V::SUMS / (R + H) } else { 8 } };
         let mut at = block.at;
         while at < block.end {
             let left = block.end - at;
             // The rest is shared out evenly: five and five are quicker than six and four.
-            let pixels = left.div_ceil(left.div_ceil(T));
+            let pixels = left.div_ceil(left.div_ceil(most));
             match pixels {
-                1 => self.single::<V, R>(v, ramp, block, at, weights),
-                2 => self.tile::<V, R, 2>(v, ramp, block, at, weights),
-                3 => self.tile::<V, R, 3>(v, ramp, block, at, weights),
-                4 => self.tile::<V, R, 4>(v, ramp, block, at, weights),
-                5 if T > 4 => self.tile::<V, R, 5>(v, ramp, block, at, weights),
-                6 if T > 4 => self.tile::<V, R, 6>(v, ramp, block, at, weights),
-                7 if T > 6 => self.tile::<V, R, 7>(v, ramp, block, at, weights),
-                8 if T > 6 => self.tile::<V, R, 8>(v, ramp, block, at, weights),
-                9 if T > 6 => self.tile::<V, R, 9>(v, ramp, block, at, weights),
-                10 if T > 6 => self.tile::<V, R, 10>(v, ramp, block, at, weights),
-                11 if T > 6 => self.tile::<V, R, 11>(v, ramp, block, at, weights),
-                _ => self.tile::<V, R, T>(v, ramp, block, at, weights),
+                1 => self.single::<V, R, H>(v, ramps, block, at),
+                2 => self.tile::<V, R, H, 2>(v, ramps, block, at),
+                3 => self.tile::<V, R, H, 3>(v, ramps, block, at),
+                4 => self.tile::<V, R, H, 4>(v, ramps, block, at),
+                5 if most > 4 => self.tile::<V, R, H, 5>(v, ramps, block, at),
+                6 if most > 4 => self.tile::<V, R, H, 6>(v, ramps, block, at),
+                7 if most > 6 => self.tile::<V, R, H, 7>(v, ramps, block, at),
+                _ if most > 6 => self.tile::<V, R, H, 8>(v, ramps, block, at),
+                _ => unreachable!("no tile has more pixels than there are registers for"),
             }
             at += pixels;
         }
@@ -215,89 +252,93 @@ impl Tiles<'_> {
 
     /// `P` pixels.
     #[inline(always)]
-    fn tile<V: Vector, const R: usize, const P: usize>(
+    fn tile<V: Vector, const R: usize, const H: usize, const P: usize>(
         &mut self,
         v: V,
-        ramp: &Loaded<V>,
-        block: &Block,
+        ramps: &Ramps<V>,
+        block: &Block<'_, V>,
         at: usize,
-        weights: &[[Lanes; R]],
     ) {
         let corners = self.corners::<P>(at);
-        let mut sums = [self.bias::<V, R>(v, block); P];
-        for (weights, offset) in weights.iter().zip(&self.op.offsets) {
-            let mut w = [v.splat(0.0); R];
-            for r in 0..R {
-                w[r] = v.load(&weights[r].0);
-            }
+        let mut sums = [self.bias::<V, R, H>(v, block); P];
+        let wide = block.wide.as_chunks::<R>().0;
+        assert!(H == 0 || block.half.len() == wide.len());
+        for (i, (wide, offset)) in wide.iter().zip(&self.op.offsets).enumerate() {
+            let weights = Sums::<V, R, H>::load(v, wide, if H == 0 { &[] } else { &block.half[i..=i] });
             for (corner, sums) in corners.iter().zip(&mut sums) {
                 // SAFETY: a pixel's corner and an input's offset: `Work::run` has asserted their largest sum.
                 let x = v.splat(unsafe { *self.input.get_unchecked(corner + offset) });
-                for r in 0..R {
-                    sums[r] = v.multiply_add(x, w[r], sums[r]);
-                }
+                sums.take(v, x, &weights);
             }
         }
-        for (p, sums) in sums.into_iter().enumerate() {
-            self.store(v, ramp, block, at + p, sums);
+        // Written out: in a loop the sums would have to lie in memory, also in the loop above.
+        macro_rules! pixels {
+            ($($p:literal)*) => {$(
+                if let Some(sums) = sums.get($p) {
+                    self.store(v, ramps, block, at + $p, sums);
+                }
+            )*};
         }
+        pixels!(0 1 2 3 4 5 6 7);
     }
 
     /// One pixel: its sums are made in four parts, so that no product waits for the one before.
     #[inline(always)]
-    fn single<V: Vector, const R: usize>(
+    fn single<V: Vector, const R: usize, const H: usize>(
         &mut self,
         v: V,
-        ramp: &Loaded<V>,
-        block: &Block,
+        ramps: &Ramps<V>,
+        block: &Block<'_, V>,
         at: usize,
-        weights: &[[Lanes; R]],
     ) {
         const PARTS: usize = 4;
         let [corner] = self.corners(at);
-        let mut sums = [[v.splat(0.0); R]; PARTS];
-        sums[0] = self.bias::<V, R>(v, block);
-        let weights = weights.chunks(PARTS);
-        for (weights, offsets) in weights.zip(self.op.offsets.chunks(PARTS)) {
-            for ((weights, offset), sums) in weights.iter().zip(offsets).zip(&mut sums) {
+        let zero = Sums::<V, R, H> { wide: [v.splat(0.0); R], half: [v.half().splat(0.0); H] };
+        let mut sums = [zero; PARTS];
+        sums[0] = self.bias::<V, R, H>(v, block);
+        let wide = block.wide.as_chunks::<R>().0;
+        assert!(H == 0 || block.half.len() == wide.len());
+        let groups = wide.chunks(PARTS).zip(self.op.offsets.chunks(PARTS));
+        for (group, (wide, offsets)) in groups.enumerate() {
+            for (i, ((wide, offset), sums)) in wide.iter().zip(offsets).zip(&mut sums).enumerate() {
+                let i = group * PARTS + i;
+                let weights = Sums::<V, R, H>::load(v, wide, if H == 0 { &[] } else { &block.half[i..=i] });
                 // SAFETY: as in `tile`.
                 let x = v.splat(unsafe { *self.input.get_unchecked(corner + offset) });
-                for r in 0..R {
-                    sums[r] = v.multiply_add(x, v.load(&weights[r].0), sums[r]);
-                }
+                sums.take(v, x, &weights);
             }
         }
-        let mut whole = sums[0];
-        for r in 0..R {
-            let pair = v.add(sums[2][r], sums[3][r]);
-            whole[r] = v.add(v.add(sums[0][r], sums[1][r]), pair);
-        }
-        self.store(v, ramp, block, at, whole);
+        let [mut first, mut second, third, fourth] = sums;
+        first.add(v, &third);
+        second.add(v, &fourth);
+        first.add(v, &second);
+        self.store(v, ramps, block, at, &first);
     }
 
     #[inline(always)]
-    fn bias<V: Vector, const R: usize>(&self, v: V, block: &Block) -> [V::Register; R] {
-        let bias = &self.op.bias[block.start..][..R];
-        let mut registers = [v.splat(0.0); R];
-        for r in 0..R {
-            registers[r] = v.load(&bias[r].0);
-        }
-        registers
+    fn bias<V: Vector, const R: usize, const H: usize>(&self, v: V, block: &Block<'_, V>) -> Sums<V, R, H> {
+        let bias = &self.op.bias[block.share.start..];
+        let (wide, half) = bias.split_at(R * V::EIGHTS * LANES);
+        Sums::load(v, V::pack(wide), half.as_chunks().0)
     }
 
     #[inline(always)]
-    fn store<V: Vector, const R: usize>(
+    fn store<V: Vector, const R: usize, const H: usize>(
         &mut self,
         v: V,
-        ramp: &Loaded<V>,
-        block: &Block,
+        ramps: &Ramps<V>,
+        block: &Block<'_, V>,
         pixel: usize,
-        sums: [V::Register; R],
+        sums: &Sums<V, R, H>,
     ) {
         let target = &mut self.output[pixel * block.stride..][..block.stride];
-        let target = target.as_chunks_mut::<LANES>().0;
+        let (wide, half) = target[block.share.start..].split_at_mut(R * V::EIGHTS * LANES);
+        let (wide, half) = (V::pack_mut(wide), half.as_chunks_mut().0);
         for r in 0..R {
-            v.store(ramp.of(v, sums[r]), &mut target[block.start + r]);
+            v.store(ramps.whole.of(v, sums.wide[r]), &mut wide[r]);
+        }
+        for h in 0..H {
+            v.half().store(ramps.half.of(v.half(), sums.half[h]), &mut half[h]);
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What has no weights: sum of two pictures, gate, average, and the way from and to planes.
 
 use super::ramp::Ramp;
-use super::vector::Vector;
-use super::{LANES, Simd, Work, stride};
+use super::vector::Narrow;
+use super::{LANES, Loop, Simd, stride};
 use crate::infer::kernels::Plane;
 
 /// The sum of two pictures, with an activation. All three have one length.
 pub(crate) fn add(simd: Simd, ramp: Ramp, a: &[f32], b: &[f32], output: &mut [f32]) {
     struct Add<'a>(Ramp, &'a [f32], &'a [f32], &'a mut [f32]);
-    impl Work for Add<'_> {
+    impl Loop for Add<'_> {
         #[inline(always)]
-        fn run<V: Vector>(self, v: V) {
+        fn run<V: Narrow>(self, v: V) {
             let ramp = self.0.load(v);
             let (a, b) = (self.1.as_chunks::<LANES>().0, self.2.as_chunks::<LANES>().0);
             for ((out, a), b) in self.3.as_chunks_mut::<LANES>().0.iter_mut().zip(a).zip(b) {
@@ -18,15 +18,15 @@ pub(crate) fn add(simd: Simd, ramp: Ramp, a: &[f32], b: &[f32], output: &mut [f3
             }
         }
     }
-    simd.run(Add(ramp, a, b, output));
+    simd.repeat(Add(ramp, a, b, output));
 }
 
 /// A picture of pixels as long as `factors` times one factor per channel, with an activation.
 pub(crate) fn gate(simd: Simd, ramp: Ramp, picture: &[f32], factors: &[f32], output: &mut [f32]) {
     struct Gate<'a>(Ramp, &'a [f32], &'a [f32], &'a mut [f32]);
-    impl Work for Gate<'_> {
+    impl Loop for Gate<'_> {
         #[inline(always)]
-        fn run<V: Vector>(self, v: V) {
+        fn run<V: Narrow>(self, v: V) {
             let ramp = self.0.load(v);
             let factors = self.2.as_chunks::<LANES>().0;
             let stride = self.2.len();
@@ -38,31 +38,51 @@ pub(crate) fn gate(simd: Simd, ramp: Ramp, picture: &[f32], factors: &[f32], out
             }
         }
     }
-    simd.run(Gate(ramp, picture, factors, output));
+    simd.repeat(Gate(ramp, picture, factors, output));
 }
 
 /// The mean of all pixels, each as long as `output`.
 pub(crate) fn average(simd: Simd, picture: &[f32], output: &mut [f32]) {
     struct Average<'a>(&'a [f32], &'a mut [f32]);
-    impl Work for Average<'_> {
+    impl Loop for Average<'_> {
         #[inline(always)]
-        fn run<V: Vector>(self, v: V) {
-            let Self(picture, output) = self;
-            let stride = output.len();
-            output.fill(0.0);
-            for pixel in picture.chunks_exact(stride) {
-                for (sum, x) in output.as_chunks_mut::<LANES>().0.iter_mut().zip(pixel.as_chunks::<LANES>().0)
-                {
-                    v.store(v.add(v.load(sum), v.load(x)), sum);
+        fn run<V: Narrow>(self, v: V) {
+            let stride = self.1.len();
+            let factor = v.splat(stride as f32 / self.0.len() as f32);
+            let mut at = 0;
+            // Sums stay in registers: through memory, each would wait for the one before.
+            while at < stride {
+                at += match (stride - at) / LANES {
+                    8.. => column::<V, 8>(v, self.0, self.1, at, factor),
+                    4.. => column::<V, 4>(v, self.0, self.1, at, factor),
+                    2.. => column::<V, 2>(v, self.0, self.1, at, factor),
+                    _ => column::<V, 1>(v, self.0, self.1, at, factor),
                 }
-            }
-            let factor = v.splat(stride as f32 / picture.len() as f32);
-            for sum in output.as_chunks_mut::<LANES>().0 {
-                v.store(v.multiply(v.load(sum), factor), sum);
             }
         }
     }
-    simd.run(Average(picture, output));
+    simd.repeat(Average(picture, output));
+}
+
+/// Sums `R` registers from `at` on over all pixels, times `factor`. Answers with how many floats these are.
+#[inline(always)]
+fn column<V: Narrow, const R: usize>(
+    v: V,
+    picture: &[f32],
+    output: &mut [f32],
+    at: usize,
+    factor: V::Register,
+) -> usize {
+    let mut sums = [v.splat(0.0); R];
+    for pixel in picture.chunks_exact(output.len()) {
+        for (sum, x) in sums.iter_mut().zip(V::pack(&pixel[at..])) {
+            *sum = v.add(*sum, v.load(x));
+        }
+    }
+    for (sum, to) in sums.into_iter().zip(V::pack_mut(&mut output[at..])) {
+        v.store(v.multiply(sum, factor), to);
+    }
+    R * LANES
 }
 
 /// Planes to pixels: `channel, height, width` to `height, width, channel`.

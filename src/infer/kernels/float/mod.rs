@@ -11,10 +11,12 @@
 #[cfg(target_arch = "x86_64")]
 #[expect(unsafe_code, reason = "calls instructions whose presence the type proves")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "calls instructions whose presence the type proves")]
+mod avx512;
 mod convolution;
 #[expect(unsafe_code, reason = "reads inputs by offset; each block says why it stays in bounds")]
 mod dense;
-#[expect(unsafe_code, reason = "reads inputs by offset; each block says why it stays in bounds")]
 mod depthwise;
 mod mixing;
 mod ramp;
@@ -26,29 +28,12 @@ pub(crate) use convolution::{Convolution, Source};
 pub(crate) use mixing::{add, average, from_planes, gate, to_planes};
 pub(crate) use ramp::Ramp;
 
-use vector::{Portable, Vector};
+use vector::{Narrow, Portable, Vector};
 
 use super::Plane;
 
 /// Floats in a register.
 pub(super) const LANES: usize = 8;
-
-/// What a register holds, where a load of it never straddles two lines of the cache.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[repr(C, align(32))]
-struct Lanes([f32; LANES]);
-
-impl Lanes {
-    /// Packs floats, with zeros to a whole number of registers.
-    fn pack(floats: impl IntoIterator<Item = f32>) -> Vec<Self> {
-        let mut floats = floats.into_iter().peekable();
-        let mut packed = Vec::new();
-        while floats.peek().is_some() {
-            packed.push(Self(std::array::from_fn(|_| floats.next().unwrap_or(0.0))));
-        }
-        packed
-    }
-}
 
 /// Floats from one pixel to the next.
 #[must_use]
@@ -72,20 +57,40 @@ enum Level {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
 }
 
 impl Simd {
     /// Plain Rust only.
     pub(crate) const PORTABLE: Self = Self(Level::Portable);
 
+    /// All that this processor has, worst first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut found = vec![Self::PORTABLE];
+        #[cfg(target_arch = "x86_64")]
+        {
+            found.extend(avx2::Avx2::found().map(|avx2| Self(Level::Avx2(avx2))));
+            found.extend(avx512::Avx512::found().map(|avx512| Self(Level::Avx512(avx512))));
+        }
+        found
+    }
+
     /// The best that this processor has.
     #[must_use]
     pub(crate) fn best() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx2) = avx2::Avx2::found() {
-            return Self(Level::Avx2(avx2));
+        Self::all().last().copied().unwrap_or(Self::PORTABLE)
+    }
+
+    /// How many times eight floats are in a register.
+    fn eights(self) -> usize {
+        match self.0 {
+            Level::Portable => Portable::EIGHTS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => avx2::Avx2::EIGHTS,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => avx512::Avx512::EIGHTS,
         }
-        Self::PORTABLE
     }
 
     /// Runs a kernel with these instructions.
@@ -94,6 +99,19 @@ impl Simd {
             Level::Portable => work.run(Portable),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(avx2) => avx2.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(avx512) => avx512.run(work),
+        }
+    }
+
+    /// Runs a loop with those of these instructions that take eight floats.
+    fn repeat(self, work: impl Loop) {
+        match self.0 {
+            Level::Portable => work.run(Portable),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(avx2) => avx2.repeat(work),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(avx512) => avx512.narrow().repeat(work),
         }
     }
 }
@@ -102,4 +120,9 @@ impl Simd {
 /// with the instructions that the vector stands for.
 trait Work {
     fn run<V: Vector>(self, vector: V);
+}
+
+/// The same of a loop that is bound by memory: it goes by eight floats.
+trait Loop {
+    fn run<V: Narrow>(self, vector: V);
 }

@@ -77,7 +77,7 @@ impl Ramp {
     pub(super) fn load<V: Vector>(&self, v: V) -> Loaded<V> {
         Loaded {
             ramp: *self,
-            bounded: self.low > f32::NEG_INFINITY || self.high < f32::INFINITY,
+            bounded: (self.low > f32::NEG_INFINITY, self.high < f32::INFINITY),
             straight: self.slope != 1.0 || self.offset != 0.0,
             slope: v.splat(self.slope),
             offset: v.splat(self.offset),
@@ -92,7 +92,8 @@ impl Ramp {
 pub(super) struct Loaded<V: Vector> {
     ramp: Ramp,
     straight: bool,
-    bounded: bool,
+    /// Below, above.
+    bounded: (bool, bool),
     slope: V::Register,
     offset: V::Register,
     low: V::Register,
@@ -100,15 +101,18 @@ pub(super) struct Loaded<V: Vector> {
 }
 
 impl<V: Vector> Loaded<V> {
-    /// The ramp of eight values.
+    /// The ramp of a register.
     #[inline(always)]
     pub(super) fn of(&self, v: V, x: V::Register) -> V::Register {
         let mut y = x;
         if self.straight {
             y = v.multiply_add(x, self.slope, self.offset);
         }
-        if self.bounded {
-            y = v.at_most(v.at_least(y, self.low), self.high);
+        if self.bounded.0 {
+            y = v.at_least(y, self.low);
+        }
+        if self.bounded.1 {
+            y = v.at_most(y, self.high);
         }
         if self.ramp.gate { v.multiply(x, y) } else { y }
     }

@@ -1,4 +1,4 @@
-//! Every kernel, in its portable and its best form, against its definition in 64-bit floats.
+//! Every kernel, in every form that this processor has, against its definition in 64-bit floats.
 //!
 //! The tolerance is what rounding each product and each sum once in 32 bits can amount to (Higham 2002, section 3.1):
 //! the number of operations times half a unit of the last place times the sum of all magnitudes.
@@ -35,9 +35,21 @@ fn activated(ramp: Ramp, x: f64) -> f64 {
     if ramp.gate { x * y } else { y }
 }
 
+/// Size and step of a window.
+type Form = ((usize, usize), (usize, usize));
+
+fn any_form() -> impl Strategy<Value = Form> {
+    ((1usize..6, 1usize..6), (1usize..3, 1usize..3))
+}
+
+/// Those that the depthwise kernel has loops of its own for.
+fn square_form() -> impl Strategy<Value = Form> {
+    (prop::sample::select(vec![3, 5]), 1usize..3).prop_map(|(size, step)| ((size, size), (step, step)))
+}
+
 prop_compose! {
-    fn window(most: usize)(
-        out in (1usize..9, 1usize..9), size in (1usize..6, 1usize..6), step in (1usize..3, 1usize..3),
+    fn window(most: usize, wide: usize, form: impl Strategy<Value = Form>)(
+        out in (1usize..9, 1..wide), (size, step) in form,
         border in (0usize..3, 0usize..3, 0usize..3, 0usize..3), channels in (1usize..most, 1usize..most),
     ) -> Window {
         let before = (border.0.min(size.0 - 1), border.1.min(size.1 - 1));
@@ -85,13 +97,13 @@ fn defined(
     (y, 1.5 * (count + 3.0) * f64::from(f32::EPSILON) / 2.0 * (magnitude + 1.0))
 }
 
-/// Runs it on two pictures with both forms, into memory that holds other things, and compares every channel.
+/// Runs it on two pictures with every form that this processor has, into memory that holds other things, and compares every channel.
 fn check(
     plane: Plane,
     run: impl Fn(Simd, &mut [f32]),
     expected: impl Fn(usize, usize, usize, usize) -> (f64, f64),
 ) -> Result<(), TestCaseError> {
-    for simd in [Simd::PORTABLE, Simd::best()] {
+    for simd in Simd::all() {
         let mut output = vec![f32::NAN; 2 * len(&plane)];
         run(simd, &mut output);
         for (pixel, found) in output.chunks_exact(stride(plane.channels)).enumerate() {
@@ -113,7 +125,7 @@ proptest! {
 
     #[test]
     fn dense_is_what_its_definition_says(
-        window in window(60), ramp in ramp(), planes: bool, seed in 0u64..1 << 40,
+        window in window(60, 9, any_form()), ramp in ramp(), planes: bool, seed in 0u64..1 << 40,
     ) {
         let Window { input: plane, output: out, size, .. } = window;
         let depth = size.0 * size.1 * plane.channels;
@@ -121,8 +133,11 @@ proptest! {
         let source = if planes { Source::Planes } else { Source::Pixels };
         let each = if planes { plane.pixels() * plane.channels } else { len(&plane) };
         let input = noise(seed + 2, 2 * each);
-        let op = Convolution::dense(window, source, &weights, &bias).unwrap().with_ramp(ramp);
-        check(out, |simd, output| op.run(simd, &input, output), |picture, o, y, x| {
+        let run = |simd: Simd, output: &mut [f32]| {
+            let op = Convolution::dense(simd, window, source, &weights, &bias).unwrap();
+            op.with_ramp(ramp).run(&input, output);
+        };
+        check(out, run, |picture, o, y, x| {
             let at = |c: usize, row: usize, column: usize| {
                 let pixel = row * plane.width + column;
                 let at = if planes { c * plane.pixels() + pixel } else { pixel * stride(plane.channels) + c };
@@ -134,14 +149,19 @@ proptest! {
     }
 
     #[test]
-    fn depthwise_is_what_its_definition_says(mut window in window(70), ramp in ramp(), seed in 0u64..1 << 40) {
+    fn depthwise_is_what_its_definition_says(
+        mut window in window(70, 20, prop_oneof![any_form(), square_form()]), ramp in ramp(), seed in 0u64..1 << 40,
+    ) {
         window.output.channels = window.input.channels;
         let Window { input: plane, output: out, size, .. } = window;
         let taps = size.0 * size.1;
         let (weights, bias) = (noise(seed, taps * out.channels), noise(seed + 1, out.channels));
         let input = noise(seed + 2, 2 * len(&plane));
-        let op = Convolution::depthwise(window, &weights, &bias).unwrap().with_ramp(ramp);
-        check(out, |simd, output| op.run(simd, &input, output), |picture, o, y, x| {
+        let run = |simd: Simd, output: &mut [f32]| {
+            let op = Convolution::depthwise(simd, window, &weights, &bias).unwrap();
+            op.with_ramp(ramp).run(&input, output);
+        };
+        check(out, run, |picture, o, y, x| {
             let at = |c: usize, row: usize, column: usize| {
                 input[picture * len(&plane) + (row * plane.width + column) * stride(plane.channels) + c]
             };
@@ -195,7 +215,7 @@ proptest! {
 #[test]
 fn what_is_no_number_stays_so() {
     let plane = Plane { height: 1, width: 1, channels: 1 };
-    for simd in [Simd::PORTABLE, Simd::best()] {
+    for simd in Simd::all() {
         let mut output = [0.0; 8];
         add(simd, RELU, &[f32::NAN; 8], &[1.0; 8], &mut output);
         assert!(output.iter().all(|v| v.is_nan()), "{simd:?}: {output:?}, {plane:?}");
@@ -220,9 +240,9 @@ fn ramps_are_built_from_their_parts() {
 fn what_does_not_fit_is_refused() {
     let plane = Plane { height: 4, width: 4, channels: 8 };
     let window = Window { input: plane, output: plane, size: (1, 1), step: (1, 1), before: (0, 0) };
-    assert!(Convolution::dense(window, Source::Pixels, &[1.0; 63], &[0.0; 8]).is_none());
-    assert!(Convolution::dense(window, Source::Pixels, &[1.0; 64], &[0.0; 7]).is_none());
-    assert!(Convolution::depthwise(window, &[1.0; 7], &[0.0; 8]).is_none());
+    assert!(Convolution::dense(Simd::best(), window, Source::Pixels, &[1.0; 63], &[0.0; 8]).is_none());
+    assert!(Convolution::dense(Simd::best(), window, Source::Pixels, &[1.0; 64], &[0.0; 7]).is_none());
+    assert!(Convolution::depthwise(Simd::best(), window, &[1.0; 7], &[0.0; 8]).is_none());
     let beyond = Window { before: (1, 1), ..window };
-    assert!(Convolution::depthwise(beyond, &[1.0; 8], &[0.0; 8]).is_none(), "a window that sees nothing");
+    assert!(Convolution::depthwise(Simd::best(), beyond, &[1.0; 8], &[0.0; 8]).is_none(), "a window that sees nothing");
 }

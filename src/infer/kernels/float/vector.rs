@@ -1,20 +1,45 @@
-//! Eight floats at a time: what the kernels need of a processor.
+//! Some floats at a time: what the kernels need of a processor.
 
 use super::LANES;
 
-/// A processor's instructions on registers of eight floats. The value is the proof that the processor has them.
+/// A processor's instructions on registers of eight or sixteen floats. The value is the proof that the processor has
+/// them.
 pub(super) trait Vector: Copy {
-    /// Eight floats.
+    /// How many times eight floats are in a register.
+    const EIGHTS: usize;
+
+    /// How many registers a kernel may fill with sums, and still have some for what it multiplies.
+    const SUMS: usize;
+
+    /// What a register holds, in memory.
+    type Floats: Copy;
+
+    /// That many floats.
     type Register: Copy;
+
+    /// Instructions on registers of eight floats: the same, if these are of eight.
+    type Half: Narrow;
+
+    /// For what is left when registers are dealt out.
+    fn half(self) -> Self::Half;
+
+    /// The first eight.
+    fn low(self, value: Self::Register) -> <Self::Half as Vector>::Register;
+
+    /// Memory in registers; what is left over is not in it.
+    fn pack(floats: &[f32]) -> &[Self::Floats];
+
+    /// The same, to be written to.
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats];
 
     /// The same in every place.
     fn splat(self, value: f32) -> Self::Register;
 
     /// From memory.
-    fn load(self, from: &[f32; LANES]) -> Self::Register;
+    fn load(self, from: &Self::Floats) -> Self::Register;
 
     /// To memory.
-    fn store(self, value: Self::Register, to: &mut [f32; LANES]);
+    fn store(self, value: Self::Register, to: &mut Self::Floats);
 
     /// `a + b`.
     fn add(self, a: Self::Register, b: Self::Register) -> Self::Register;
@@ -32,6 +57,11 @@ pub(super) trait Vector: Copy {
     fn at_most(self, value: Self::Register, bound: Self::Register) -> Self::Register;
 }
 
+/// Instructions on registers of eight floats.
+pub(super) trait Narrow: Vector<Floats = [f32; LANES], Half = Self> {}
+
+impl<V: Vector<Floats = [f32; LANES], Half = Self>> Narrow for V {}
+
 /// Plain Rust.
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -42,7 +72,32 @@ fn each(lane: impl Fn(usize) -> f32) -> [f32; LANES] {
 }
 
 impl Vector for Portable {
+    const EIGHTS: usize = 1;
+    const SUMS: usize = 12;
+
+    type Floats = [f32; LANES];
     type Register = [f32; LANES];
+    type Half = Self;
+
+    #[inline(always)]
+    fn half(self) -> Self {
+        self
+    }
+
+    #[inline(always)]
+    fn low(self, value: Self::Register) -> Self::Register {
+        value
+    }
+
+    #[inline(always)]
+    fn pack(floats: &[f32]) -> &[Self::Floats] {
+        floats.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
+        floats.as_chunks_mut().0
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Register {

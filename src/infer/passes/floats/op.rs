@@ -95,7 +95,7 @@ impl Kernel {
     /// Runs it on one picture; a convolution, on as many as there are.
     fn picture(&self, simd: Simd, inputs: &[&[f32]], output: &mut [f32]) {
         match self {
-            Self::Convolution(op) => op.run(simd, inputs[0], output),
+            Self::Convolution(op) => op.run(inputs[0], output),
             Self::Add(ramp, _) => add(simd, *ramp, inputs[0], inputs[1], output),
             Self::Gate(ramp, _) => gate(simd, *ramp, inputs[0], inputs[1], output),
             Self::Average(_) => average(simd, inputs[0], output),

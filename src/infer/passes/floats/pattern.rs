@@ -38,12 +38,12 @@ impl Walk<'_> {
         }
         let (depthwise, channels) = (conv.group == window.input.channels, window.input.channels);
         let made = if depthwise && channels > 1 {
-            Convolution::depthwise(window, &weights, &bias).map(|op| (op, Source::Pixels))
+            Convolution::depthwise(self.simd, window, &weights, &bias).map(|op| (op, Source::Pixels))
         } else if conv.group == 1 {
             // Planes are read as they are where nothing has made pixels of them yet.
             let known = self.known(node.inputs[0]).is_some();
             let source = if known { Source::Pixels } else { Source::Planes };
-            Convolution::dense(window, source, &weights, &bias).map(|op| (op, source))
+            Convolution::dense(self.simd, window, source, &weights, &bias).map(|op| (op, source))
         } else {
             None
         };
