@@ -42,7 +42,13 @@ impl Convolution {
     /// Every output from all inputs, through any window; 1x1 is the one that counts. `weights` are
     /// `[output][input channel][row][column]`, `bias` one for each output. `None` when the lengths do not fit.
     #[must_use]
-    pub(crate) fn dense(simd: Simd, window: Window, source: Source, weights: &[f32], bias: &[f32]) -> Option<Self> {
+    pub(crate) fn dense(
+        simd: Simd,
+        window: Window,
+        source: Source,
+        weights: &[f32],
+        bias: &[f32],
+    ) -> Option<Self> {
         let packed = dense::Packed::new(simd, &window, source, weights, bias)?;
         let layer = Layer { simd, window, source, ramp: Ramp::NONE };
         Some(Self { layer, weights: Weights::Dense(Arc::new(packed)) })

@@ -178,11 +178,11 @@ impl<V: Vector, const R: usize, const H: usize> Sums<V, R, H> {
     #[inline(always)]
     fn load(v: V, wide: &[V::Floats], half: &[[f32; LANES]]) -> Self {
         let mut sums = Self { wide: [v.splat(0.0); R], half: [v.half().splat(0.0); H] };
-        for r in 0..R {
-            sums.wide[r] = v.load(&wide[r]);
+        for (sum, from) in sums.wide.iter_mut().zip(&wide[..R]) {
+            *sum = v.load(from);
         }
-        for h in 0..H {
-            sums.half[h] = v.half().load(&half[h]);
+        for (sum, from) in sums.half.iter_mut().zip(&half[..H]) {
+            *sum = v.half().load(from);
         }
         sums
     }
@@ -213,7 +213,12 @@ impl<V: Vector, const R: usize, const H: usize> Sums<V, R, H> {
 impl Tiles<'_> {
     /// `R` registers of outputs and `H` half ones, in tiles of as many pixels as there are registers for.
     #[inline(always)]
-    fn block<V: Vector, const R: usize, const H: usize>(&mut self, v: V, ramps: &Ramps<V>, block: &Block<'_, V>) {
+    fn block<V: Vector, const R: usize, const H: usize>(
+        &mut self,
+        v: V,
+        ramps: &Ramps<V>,
+        block: &Block<'_, V>,
+    ) {
         let most = const { if V::SUMS / (R + H) < 8 { V::SUMS / (R + H) } else { 8 } };
         let mut at = block.at;
         while at < block.end {
@@ -334,11 +339,12 @@ impl Tiles<'_> {
         let target = &mut self.output[pixel * block.stride..][..block.stride];
         let (wide, half) = target[block.share.start..].split_at_mut(R * V::EIGHTS * LANES);
         let (wide, half) = (V::pack_mut(wide), half.as_chunks_mut().0);
-        for r in 0..R {
-            v.store(ramps.whole.of(v, sums.wide[r]), &mut wide[r]);
+        // Of lengths that are known when it is compiled: in a loop that is not the sums would lie in memory.
+        for (sum, to) in sums.wide.iter().zip(&mut wide[..R]) {
+            v.store(ramps.whole.of(v, *sum), to);
         }
-        for h in 0..H {
-            v.half().store(ramps.half.of(v.half(), sums.half[h]), &mut half[h]);
+        for (sum, to) in sums.half.iter().zip(&mut half[..H]) {
+            v.half().store(ramps.half.of(v.half(), *sum), to);
         }
     }
 }

@@ -244,5 +244,8 @@ fn what_does_not_fit_is_refused() {
     assert!(Convolution::dense(Simd::best(), window, Source::Pixels, &[1.0; 64], &[0.0; 7]).is_none());
     assert!(Convolution::depthwise(Simd::best(), window, &[1.0; 7], &[0.0; 8]).is_none());
     let beyond = Window { before: (1, 1), ..window };
-    assert!(Convolution::depthwise(Simd::best(), beyond, &[1.0; 8], &[0.0; 8]).is_none(), "a window that sees nothing");
+    assert!(
+        Convolution::depthwise(Simd::best(), beyond, &[1.0; 8], &[0.0; 8]).is_none(),
+        "a window that sees nothing"
+    );
 }
