@@ -6,6 +6,9 @@ use crate::infer::kernels::float::{Source, stride};
 /// Floats of a band, about.
 const SIZE: usize = 6 * 1024;
 
+/// Pixels of the output that a band has at the least, if the picture has them: all weights are read for each band.
+const PIXELS: usize = 64;
+
 /// What some rows of the output read, with its border.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Band<'a> {
@@ -22,7 +25,7 @@ pub(super) struct Band<'a> {
 }
 
 impl<'a> Band<'a> {
-    /// As many rows as fit, one at least. Without a border, all rows.
+    /// As many rows as fit, or as make up the least of pixels, shared out evenly. Without a border, all rows.
     pub(super) fn new(window: &'a Window, source: Source) -> Self {
         let channels = window.input.channels;
         let (unit, pictures) = match source {
@@ -33,7 +36,9 @@ impl<'a> Band<'a> {
         let all = window.output.height;
         let height = |rows: usize| (rows - 1) * window.step.0 + window.size.0;
         let fits = |rows: &usize| height(*rows) * bordered.width * unit * pictures <= SIZE;
-        let rows = (1..=all).take_while(fits).last().unwrap_or(1);
+        let most = (1..=all).take_while(fits).last().unwrap_or(1);
+        let most = most.max(PIXELS.div_ceil(window.output.width)).min(all);
+        let rows = all.div_ceil(all.div_ceil(most));
         let mut band = Self { window, rows, unit, pictures, height: height(rows), width: bordered.width };
         if !band.copies() {
             (band.rows, band.height) = (all, bordered.height);
