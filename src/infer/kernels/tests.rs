@@ -34,6 +34,10 @@ fn requant(seed: u64, channels: usize, depth: usize, table: bool) -> Requant {
     if table { requant.with_table(Table::new(noise(seed + 1, 256).try_into().unwrap())) } else { requant }
 }
 
+/// Random shapes that a test tries, and how many channels these have. Miri is ten thousand times slower than a processor.
+pub(super) const CASES: u32 = if cfg!(miri) { 3 } else { 96 };
+pub(super) const CHANNELS: usize = if cfg!(miri) { 20 } else { 90 };
+
 /// What a test convolves.
 #[derive(Debug, Clone)]
 struct Case {
@@ -116,10 +120,10 @@ fn one_answer(found: &[Vec<u8>]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
-    fn dense_is_what_its_definition_says(case in case(90)) {
+    fn dense_is_what_its_definition_says(case in case(CHANNELS)) {
         let Window { input: plane, output: out, size, .. } = case.window;
         let depth = size.0 * size.1 * plane.channels;
         let weights = signed(case.seed, depth * out.channels);
@@ -138,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn depthwise_is_what_its_definition_says(mut case in case(70)) {
+    fn depthwise_is_what_its_definition_says(mut case in case(CHANNELS * 7 / 9)) {
         case.window.input.channels += 4;
         case.window.output.channels = case.window.input.channels;
         let Window { input: plane, output: out, size, .. } = case.window;
@@ -160,7 +164,7 @@ proptest! {
 
     #[test]
     fn the_loops_give_one_answer_on_every_processor(
-        pixels in 1usize..200, channels in 5usize..90, zeros: [u8; 3], seed in 0u64..1 << 40, scale in 0.001f32..4.0,
+        pixels in 1..CHANNELS * 2, channels in 5..CHANNELS, zeros: [u8; 3], seed in 0u64..1 << 40, scale in 0.001f32..4.0,
     ) {
         let plane = Plane { height: 1, width: pixels, channels };
         let (a, b) = (noise(seed, plane.len()), noise(seed + 1, plane.len()));
@@ -178,6 +182,7 @@ proptest! {
 /// The largest sums there are, which would saturate in 16 bits: 255 above the zero point, or as much below, times the
 /// ends of the weights, in every place.
 #[test]
+#[cfg_attr(miri, ignore = "half a million products, and no address that the others have not")]
 fn extreme_sums_do_not_saturate() {
     let cases =
         [(-128, 255, 0, 0), (127, 255, 0, 255), (-128, 0, 255, 255), (-127, 0, 255, 255), (127, 0, 255, 0)];

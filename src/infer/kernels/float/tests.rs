@@ -6,6 +6,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::infer::kernels::tests::{CASES, CHANNELS};
 use crate::infer::kernels::{Plane, Window};
 
 /// Numbers between -1 and 1 that look random and are the same every time.
@@ -121,11 +122,11 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
     fn dense_is_what_its_definition_says(
-        window in window(60, 9, any_form()), ramp in ramp(), planes: bool, seed in 0u64..1 << 40,
+        window in window(CHANNELS * 2 / 3, 9, any_form()), ramp in ramp(), planes: bool, seed in 0u64..1 << 40,
     ) {
         let Window { input: plane, output: out, size, .. } = window;
         let depth = size.0 * size.1 * plane.channels;
@@ -150,7 +151,7 @@ proptest! {
 
     #[test]
     fn depthwise_is_what_its_definition_says(
-        mut window in window(70, 20, prop_oneof![any_form(), square_form()]), ramp in ramp(), seed in 0u64..1 << 40,
+        mut window in window(CHANNELS * 7 / 9, 20, prop_oneof![any_form(), square_form()]), ramp in ramp(), seed in 0u64..1 << 40,
     ) {
         window.output.channels = window.input.channels;
         let Window { input: plane, output: out, size, .. } = window;
@@ -172,7 +173,7 @@ proptest! {
 
     #[test]
     fn the_loops_do_what_they_say(
-        width in 1usize..40, channels in 1usize..50, ramp in ramp(), seed in 0u64..1 << 40,
+        width in 1usize..40, channels in 1..CHANNELS / 2, ramp in ramp(), seed in 0u64..1 << 40,
     ) {
         let plane = Plane { height: 2, width, channels };
         let padded = stride(channels);
