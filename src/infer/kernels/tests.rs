@@ -35,8 +35,8 @@ fn requant(seed: u64, channels: usize, depth: usize, table: bool) -> Requant {
 }
 
 /// Random shapes that a test tries, and how many channels these have. Miri is ten thousand times slower than a processor.
-pub(super) const CASES: u32 = if cfg!(miri) { 3 } else { 96 };
-pub(super) const CHANNELS: usize = if cfg!(miri) { 20 } else { 90 };
+pub(super) const CASES: u32 = if cfg!(miri) { 2 } else { 96 };
+pub(super) const CHANNELS: usize = if cfg!(miri) { 12 } else { 90 };
 
 /// What a test convolves.
 #[derive(Debug, Clone)]
