@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::quant::{DequantizeLinearF32, QuantizeLinearU8};
 use tract_onnx::tract_hir::internal::*;
@@ -179,12 +178,9 @@ impl program::Kernel for Quantised {
         }
     }
 
-    /// Also one that makes the same bytes of them once more, or floats of these.
+    /// One that makes the same bytes of them once more, or floats of these.
     fn hands_on(&self, node: &TypedNode) -> bool {
         let Kernel::Leave(_, scale, zero) = self.kernel else { return false };
-        if let Some(op) = node.op_as::<AxisOp>() {
-            return !matches!(op, AxisOp::Move(..));
-        }
         if let Some(op) = node.op_as::<DequantizeLinearF32>() {
             return op.scale == scale && op.zero_point == i32::from(zero);
         }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_core::ops::source::TypedSource;
 use tract_onnx::tract_hir::internal::*;
 
@@ -60,8 +61,10 @@ pub(super) trait Kernel: Work {
     /// Runs one that leaves.
     fn leave(&self, input: &[Self::Number], planes: &mut [f32]);
 
-    /// Whether a node hands on the planes that this one left as they are, or in another shape only.
-    fn hands_on(&self, node: &TypedNode) -> bool;
+    /// Whether a node, other than by changing their shape, hands on the planes that this one left as they are.
+    fn hands_on(&self, _: &TypedNode) -> bool {
+        false
+    }
 }
 
 /// Kernels in a row, between one that enters and one that leaves.
@@ -121,7 +124,7 @@ pub(super) fn of<K: Kernel>(model: &TypedModel) -> Option<Arc<dyn Program>> {
             }
         } else {
             let left = value(0)? == Value::Left;
-            (left && leave.as_ref()?.0.hands_on(node)).then_some(Value::Left)?
+            (left && (changes_shape(node) || leave.as_ref()?.0.hands_on(node))).then_some(Value::Left)?
         };
         values.insert(OutletId::new(id, 0), made);
     }
@@ -131,6 +134,11 @@ pub(super) fn of<K: Kernel>(model: &TypedModel) -> Option<Arc<dyn Program>> {
     let enter = enter?;
     let (between, head, tail) = cut(enter.output_len(), &list);
     Some(Arc::new(Kernels { enter, leave, between, head, tail }))
+}
+
+/// Whether a node gives its input another shape and leaves the numbers where they are.
+fn changes_shape(node: &TypedNode) -> bool {
+    node.op_as::<AxisOp>().is_some_and(|op| !matches!(op, AxisOp::Move(..)))
 }
 
 impl<K: Kernel> Program for Kernels<K> {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::vector::Vector;
-use super::{LANES, Loop, Work};
+use super::{LANES, Loop};
 
 /// Proof that this processor has AVX2 and FMA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,23 +16,13 @@ impl Avx2 {
         both.then_some(Self(()))
     }
 
-    /// Runs a kernel, compiled for these instructions.
-    pub(super) fn run(self, work: impl Work) {
-        #[target_feature(enable = "avx2,fma")]
-        fn compiled(vector: Avx2, work: impl Work) {
-            work.run(vector);
-        }
-        // SAFETY: the processor has them: `self` is made by `found` alone.
-        unsafe { compiled(self, work) }
-    }
-
-    /// The same for a loop.
-    pub(super) fn repeat(self, work: impl Loop) {
+    /// Runs a kernel or a loop, compiled for these instructions.
+    pub(super) fn run(self, work: impl Loop) {
         #[target_feature(enable = "avx2,fma")]
         fn compiled(vector: Avx2, work: impl Loop) {
             work.run(vector);
         }
-        // SAFETY: as in `run`.
+        // SAFETY: the processor has them: `self` is made by `found` alone.
         unsafe { compiled(self, work) }
     }
 }
@@ -55,16 +45,6 @@ impl Vector for Avx2 {
     #[inline(always)]
     fn low(self, value: __m256) -> __m256 {
         value
-    }
-
-    #[inline(always)]
-    fn pack(floats: &[f32]) -> &[Self::Floats] {
-        floats.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
-        floats.as_chunks_mut().0
     }
 
     #[inline(always)]

@@ -57,16 +57,6 @@ impl Vector for Avx512 {
     }
 
     #[inline(always)]
-    fn pack(floats: &[f32]) -> &[Self::Floats] {
-        floats.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
-        floats.as_chunks_mut().0
-    }
-
-    #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
         // SAFETY: see above.
         unsafe { _mm512_set1_ps(value) }

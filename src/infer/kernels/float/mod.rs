@@ -96,7 +96,7 @@ impl Simd {
     /// Runs a kernel with these instructions.
     fn run(self, work: impl Work) {
         match self.0 {
-            Level::Portable => work.run(Portable),
+            Level::Portable => Work::run(work, Portable),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(avx2) => avx2.run(work),
             #[cfg(target_arch = "x86_64")]
@@ -109,9 +109,9 @@ impl Simd {
         match self.0 {
             Level::Portable => work.run(Portable),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(avx2) => avx2.repeat(work),
+            Level::Avx2(avx2) => avx2.run(work),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(avx512) => avx512.narrow().repeat(work),
+            Level::Avx512(avx512) => avx512.narrow().run(work),
         }
     }
 }
@@ -125,4 +125,12 @@ trait Work {
 /// The same of a loop that is bound by memory: it goes by eight floats.
 trait Loop {
     fn run<V: Narrow>(self, vector: V);
+}
+
+/// A kernel goes by eight floats, too.
+impl<W: Work> Loop for W {
+    #[inline(always)]
+    fn run<V: Narrow>(self, vector: V) {
+        Work::run(self, vector);
+    }
 }

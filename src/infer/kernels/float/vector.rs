@@ -12,7 +12,7 @@ pub(super) trait Vector: Copy {
     const SUMS: usize;
 
     /// What a register holds, in memory.
-    type Floats: Copy;
+    type Floats: Floats;
 
     /// That many floats.
     type Register: Copy;
@@ -27,10 +27,16 @@ pub(super) trait Vector: Copy {
     fn low(self, value: Self::Register) -> <Self::Half as Vector>::Register;
 
     /// Memory in registers; what is left over is not in it.
-    fn pack(floats: &[f32]) -> &[Self::Floats];
+    #[inline(always)]
+    fn pack(floats: &[f32]) -> &[Self::Floats] {
+        Self::Floats::pack(floats)
+    }
 
     /// The same, to be written to.
-    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats];
+    #[inline(always)]
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
+        Self::Floats::pack_mut(floats)
+    }
 
     /// The same in every place.
     fn splat(self, value: f32) -> Self::Register;
@@ -55,6 +61,27 @@ pub(super) trait Vector: Copy {
 
     /// `value`, or `bound` where it is more. What is no number stays so.
     fn at_most(self, value: Self::Register, bound: Self::Register) -> Self::Register;
+}
+
+/// So many floats as a register holds.
+pub(super) trait Floats: Copy + Sized {
+    /// See [`Vector::pack`].
+    fn pack(floats: &[f32]) -> &[Self];
+
+    /// See [`Vector::pack_mut`].
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self];
+}
+
+impl<const N: usize> Floats for [f32; N] {
+    #[inline(always)]
+    fn pack(floats: &[f32]) -> &[Self] {
+        floats.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pack_mut(floats: &mut [f32]) -> &mut [Self] {
+        floats.as_chunks_mut().0
+    }
 }
 
 /// Instructions on registers of eight floats.
@@ -87,16 +114,6 @@ impl Vector for Portable {
     #[inline(always)]
     fn low(self, value: Self::Register) -> Self::Register {
         value
-    }
-
-    #[inline(always)]
-    fn pack(floats: &[f32]) -> &[Self::Floats] {
-        floats.as_chunks().0
-    }
-
-    #[inline(always)]
-    fn pack_mut(floats: &mut [f32]) -> &mut [Self::Floats] {
-        floats.as_chunks_mut().0
     }
 
     #[inline(always)]

@@ -2,7 +2,6 @@
 //!
 //! Pictures travel between them as floats of the shape `batch x height x width x stride`.
 
-use tract_onnx::tract_core::ops::change_axes::AxisOp;
 use tract_onnx::tract_hir::internal::*;
 
 use crate::infer::kernels::Plane;
@@ -200,9 +199,5 @@ impl program::Kernel for Pixelwise {
 
     fn leave(&self, input: &[f32], planes: &mut [f32]) {
         self.kernel.run(self.simd, &[input], planes);
-    }
-
-    fn hands_on(&self, node: &TypedNode) -> bool {
-        node.op_as::<AxisOp>().is_some_and(|op| !matches!(op, AxisOp::Move(..)))
     }
 }
