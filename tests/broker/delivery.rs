@@ -48,7 +48,7 @@ fn a_delivery_that_was_not_recorded_is_reported_again_and_not_sent_again() {
 #[test]
 fn nothing_is_lost_when_the_broker_is_frozen_killed_and_restarted_without_memory() {
     let mut broker = Broker::start();
-    let before = broker.subscribe(ALERTS);
+    let before = broker.overhear(ALERTS);
     let publisher = Running::start(settings(&broker));
     publisher.wait_until_live();
     (1..=50).for_each(|row| publisher.add(row));

@@ -42,7 +42,7 @@ fn ids(witness: &Subscriber) -> BTreeSet<String> {
 #[test]
 fn a_broker_frozen_killed_and_restarted_costs_no_alert() {
     let mut broker = Broker::start();
-    let early = broker.subscribe("portero/+/alert");
+    let early = broker.overhear("portero/+/alert");
     // 200 alerts from the first presence on.
     let site = Site::new(&format!(
         "[mqtt]\nurl = \"{}\"\n{}{}",

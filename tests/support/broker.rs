@@ -129,11 +129,21 @@ impl Broker {
     /// A witness of everything published on `topic` (wildcards allowed) from now on, retained messages first.
     /// It must be asked again after the broker was killed.
     pub(crate) fn subscribe(&self, topic: &str) -> Subscriber {
+        self.witness(topic, "1")
+    }
+
+    /// A witness that never answers, for a broker that is to be killed: it reads to the end what the broker wrote before it died,
+    /// where one that acknowledges throws away what it has not read yet as soon as an acknowledgement cannot be sent.
+    pub(crate) fn overhear(&self, topic: &str) -> Subscriber {
+        self.witness(topic, "0")
+    }
+
+    fn witness(&self, topic: &str, qos: &str) -> Subscriber {
         // Debug output says when the subscription stands; without `stdbuf` it would stay in a buffer.
         let mut command = Command::new("stdbuf");
         command.arg("-oL").arg(program("mosquitto_sub"));
         // Retain flag, QoS, topic, then the payload as text.
-        command.args(["-h", "127.0.0.1", "-q", "1", "-t", topic, "-F", "%r %q %t %p", "-d"]);
+        command.args(["-h", "127.0.0.1", "-q", qos, "-t", topic, "-F", "%r %q %t %p", "-d"]);
         command.arg("-p").arg(self.port.to_string()).args(&self.client_args);
         Subscriber::spawn(command)
     }
