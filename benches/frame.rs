@@ -37,7 +37,7 @@ pub(crate) fn bench(c: &mut Criterion) {
             let frame = Frame::new(camera.clone(), at, WIDTH, HEIGHT, pixels).expect("it fits");
             slots.put(0, watcher.look(frame).expect("the gate is open"));
             let ticket = slots.take().expect("a look waits");
-            preprocessor.fill(&ticket.look.frame, NormRect::FULL, &mut planes).expect("it fills");
+            preprocessor.fill(&ticket.look.frame, NormRect::FULL, &mut planes);
             let prediction = rules::prediction(n, "person");
             black_box(engine.step(&prediction, ticket.look.frame.at().stamp))
         });

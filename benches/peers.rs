@@ -67,7 +67,10 @@ fn portero(manifest: &str) -> Result<Value, Failure> {
     let frame = frame((input.width, input.height), bytes)?;
     let mut preprocessor = Preprocessor::new(input.clone());
     let mut planes = vec![0.0; preprocessor.len()];
-    let before = median(|| preprocessor.fill(&frame, NormRect::FULL, &mut planes).map_err(|e| e as Failure))?;
+    let before = median(|| {
+        preprocessor.fill(&frame, NormRect::FULL, &mut planes);
+        Ok(())
+    })?;
     let mut worker = model.worker()?;
     let both = median(|| {
         black_box(worker.probabilities(&frame, NormRect::FULL)?);

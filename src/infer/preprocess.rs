@@ -7,34 +7,33 @@
 //! Resizing and the change of colours are both linear, so it is the same picture but for rounding (a test holds the mean
 //! difference below one step of 255).
 
-mod planes;
+mod filter;
+mod resample;
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use planes::Scaler;
+use resample::{Part, Resampler, Samples};
 
-use super::{Cause, Channels, Input, Resize};
+use super::kernels::Isa;
+use super::{Channels, Input, Resize};
 use crate::domain::{Frame, NormRect, PixelRect, yuv};
 
 /// Crops, resizes and normalises; keeps its buffers between calls.
 pub struct Preprocessor {
     input: Input,
-    resizer: Resizer,
-    /// What an RGB frame becomes.
-    scaled: Image<'static>,
-    /// What a planar frame becomes.
-    scaler: Scaler,
-    /// A row of Y, U and V, then the same in the order of the model's channels.
-    row: [Vec<u8>; 6],
+    /// For luma, or for red, green and blue.
+    first: Resampler,
+    chroma: Resampler,
+    /// A row of red, green and blue.
+    row: [Vec<u8>; 3],
 }
 
 impl Preprocessor {
     /// For one model's input.
     #[must_use]
     pub fn new(input: Input) -> Self {
-        let scaled = Image::new(input.width, input.height, PixelType::U8x3);
+        // A name that is none was refused when the model was loaded; all give the same picture.
+        let isa = Isa::chosen().unwrap_or(Isa::PORTABLE);
         let row = std::array::from_fn(|_| vec![0; input.width as usize]);
-        Self { input, resizer: Resizer::new(), scaled, scaler: Scaler::default(), row }
+        Self { input, first: Resampler::new(isa), chroma: Resampler::new(isa), row }
     }
 
     /// How many floats the input tensor has: `3 * height * width`.
@@ -51,26 +50,22 @@ impl Preprocessor {
 
     /// Writes the part `rect` of `frame` to `planes`: three planes of `height * width` floats, in the order of
     /// the manifest's channels. `planes` must hold [`Preprocessor::len`] floats.
-    ///
-    /// # Errors
-    /// What the resizer refuses; it does not happen for a [`Frame`].
-    pub fn fill(&mut self, frame: &Frame, rect: NormRect, planes: &mut [f32]) -> Result<(), Cause> {
+    pub fn fill(&mut self, frame: &Frame, rect: NormRect, planes: &mut [f32]) {
         let crop = self.seen(rect.to_pixels(frame.width(), frame.height()));
         let size = self.fitted_size(crop);
-        if let Some(samples) = frame.planes() {
-            self.scaler.resize(&mut self.resizer, &samples, crop, size)?;
-            self.join(size, planes);
-            return Ok(());
+        let sides = (size.0 as usize, size.1 as usize);
+        let width = frame.width() as usize;
+        let planar = frame.planes();
+        if let Some(samples) = &planar {
+            let luma = Samples { planes: [samples.y], width, depth: 1 };
+            self.first.resize(&luma, &Part::of_pixels(crop), sides);
+            let chroma = Samples { planes: [samples.u, samples.v], width: samples.chroma_size().0, depth: 1 };
+            self.chroma.resize(&chroma, &Part::of_chroma(crop), sides);
+        } else {
+            let pixels = Samples { planes: [frame.rgb()], width, depth: 3 };
+            self.first.resize(&pixels, &Part::of_pixels(crop), sides);
         }
-        if (self.scaled.width(), self.scaled.height()) != size {
-            self.scaled = Image::new(size.0, size.1, PixelType::U8x3);
-        }
-        let source = ImageRef::new(frame.width(), frame.height(), frame.rgb(), PixelType::U8x3)?;
-        // A cropped view, not the resizer's own crop option: that lets the filter reach beyond the zone's edge.
-        let zone = CroppedImage::new(&source, crop.x, crop.y, crop.width, crop.height)?;
-        self.resizer.resize(&zone, &mut self.scaled, &options())?;
-        self.normalise(planes);
-        Ok(())
+        self.normalise(size, planar.is_some(), planes);
     }
 
     /// The part of the crop that goes into the input.
@@ -100,35 +95,25 @@ impl Preprocessor {
         }
     }
 
-    /// Interleaved bytes to normalised planes, centred.
-    fn normalise(&self, planes: &mut [f32]) {
-        let place = Place::of(&self.input, (self.scaled.width(), self.scaled.height()), planes);
-        let rows = self.scaled.buffer().chunks_exact(place.width * 3);
-        for (plane, out) in planes.chunks_exact_mut(place.area).enumerate() {
-            let (ramp, channel) = (Ramp::of(&self.input, plane), self.input.channels.order()[plane]);
-            for (row, out) in rows.clone().zip(place.rows(out)) {
-                for (value, pixel) in out.iter_mut().zip(row.as_chunks::<3>().0) {
-                    *value = ramp.at(pixel[channel]);
-                }
-            }
-        }
-    }
-
-    /// Scaled samples of Y, U and V to normalised planes, centred.
-    fn join(&mut self, size: (u32, u32), planes: &mut [f32]) {
+    /// Scaled samples to normalised planes, centred.
+    fn normalise(&mut self, size: (u32, u32), planar: bool, planes: &mut [f32]) {
         let place = Place::of(&self.input, size, planes);
-        let channels = self.input.channels.order();
+        let order = self.input.channels.order();
         let ramps = [0, 1, 2].map(|plane| Ramp::of(&self.input, plane));
-        let [y, u, v, red, green, blue] = &mut self.row.each_mut().map(|row| &mut row[..place.width]);
         let (first, rest) = planes.split_at_mut(place.area);
         let (second, third) = rest.split_at_mut(place.area);
         let rows = place.rows(first).zip(place.rows(second)).zip(place.rows(third));
         for (row, ((first, second), third)) in rows.enumerate() {
-            self.scaler.row(row, place.height, [y, u, v]);
-            yuv::yuv444_to_channels(y, u, v, [red, green, blue]);
-            for ((out, channel), ramp) in [first, second, third].into_iter().zip(channels).zip(&ramps) {
-                let samples = [&*red, &*green, &*blue][channel];
-                for (value, &sample) in out.iter_mut().zip(samples.iter()) {
+            let colours = if planar {
+                let [red, green, blue] = self.row.each_mut().map(|row| &mut row[..place.width]);
+                let (u, v) = (self.chroma.row(0, row), self.chroma.row(1, row));
+                yuv::yuv444_to_channels(self.first.row(0, row), u, v, [&mut *red, &mut *green, &mut *blue]);
+                [&*red, &*green, &*blue]
+            } else {
+                [0, 1, 2].map(|channel| self.first.row(channel, row))
+            };
+            for ((out, channel), ramp) in [first, second, third].into_iter().zip(order).zip(&ramps) {
+                for (value, &sample) in out.iter_mut().zip(colours[channel]) {
                     *value = ramp.at(sample);
                 }
             }
@@ -196,10 +181,6 @@ impl Ramp {
     }
 }
 
-fn options() -> ResizeOptions {
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,7 +199,7 @@ mod tests {
     fn planes(input: Input, frame: &Frame, rect: NormRect) -> Vec<f32> {
         let mut pre = Preprocessor::new(input);
         let mut out = vec![9.0; pre.len()];
-        pre.fill(frame, rect, &mut out).unwrap();
+        pre.fill(frame, rect, &mut out);
         out
     }
 

@@ -31,7 +31,7 @@ enum State {
 }
 
 /// Writes the planes of a picture, given its number in the batch.
-type Fill<'a> = dyn FnMut(usize, &mut [f32]) -> Result<(), InferError> + 'a;
+type Fill<'a> = dyn FnMut(usize, &mut [f32]) + 'a;
 
 impl State {
     /// The logits of a batch, one after another, in `logits`.
@@ -45,7 +45,7 @@ impl State {
         match self {
             Self::Program(session) => {
                 for number in 0..batch {
-                    fill(number, planes)?;
+                    fill(number, planes);
                     session.begin(number, planes);
                 }
                 session.finish(logits);
@@ -55,7 +55,7 @@ impl State {
                 for (number, logits) in logits.chunks_exact_mut(each).enumerate() {
                     let shared = Arc::make_mut(tensor);
                     let mut view = shared.try_as_plain_ram_mut().map_err(run_error)?;
-                    fill(number, view.as_slice_mut::<f32>().map_err(run_error)?)?;
+                    fill(number, view.as_slice_mut::<f32>().map_err(run_error)?);
                     let outputs =
                         state.run(tvec!(TValue::from_const(Arc::clone(tensor)))).map_err(run_error)?;
                     let found = outputs[0].try_as_plain_ram().map_err(run_error)?;
@@ -107,7 +107,6 @@ impl Worker {
             }
             let mut fill = |number: usize, to: &mut [f32]| {
                 to.copy_from_slice(&planes[number * each..][..each]);
-                Ok(())
             };
             self.state.run(planes.len() / each, &mut self.planes, logits, &mut fill)?;
         }
@@ -135,7 +134,7 @@ impl Worker {
         self.logits.resize(rects.len() * classes, 0.0);
         for (rects, logits) in rects.chunks(BATCH).zip(self.logits.chunks_mut(BATCH * classes)) {
             let mut fill = |number: usize, planes: &mut [f32]| {
-                self.preprocessor.fill(frame, rects[number], planes).map_err(InferError::Run)
+                self.preprocessor.fill(frame, rects[number], planes);
             };
             self.state.run(rects.len(), &mut self.planes, logits, &mut fill)?;
         }

@@ -39,7 +39,7 @@ impl Bare {
 
     fn probabilities(&mut self, picture: &Path) -> Vec<f32> {
         let mut planes = vec![0.0; self.preprocessor.len()];
-        self.preprocessor.fill(&frame(picture), NormRect::FULL, &mut planes).unwrap();
+        self.preprocessor.fill(&frame(picture), NormRect::FULL, &mut planes);
         let shape = [1, 3, self.sides[0], self.sides[1]];
         let outputs =
             self.plan.run(tvec!(Tensor::from_shape(&shape, &planes).unwrap().into_tvalue())).unwrap();

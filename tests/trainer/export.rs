@@ -111,7 +111,7 @@ fn both(python: &Path, model: &Arc<Model>, picture: &Path, folder: &Path) -> [Ve
     let frame = frame(picture);
     let mut preprocessor = Preprocessor::new(manifest.input.clone());
     let mut planes = vec![0.0; preprocessor.len()];
-    preprocessor.fill(&frame, NormRect::FULL, &mut planes).unwrap();
+    preprocessor.fill(&frame, NormRect::FULL, &mut planes);
     let file = folder.join("planes.f32");
     fs::write(&file, planes.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
     let script = root().join("tests/trainer/onnx_logits.py");

@@ -108,7 +108,8 @@ fn measure(arguments: &Arguments, model: &Arc<Model>) -> anyhow::Result<(Costs, 
     let mut preprocessor = Preprocessor::new(model.manifest().input.clone());
     let mut planes = vec![0.0; preprocessor.len()];
     let preprocess = median(&frames, |frame| {
-        preprocessor.fill(frame, NormRect::FULL, &mut planes).map_err(anyhow::Error::from_boxed)
+        preprocessor.fill(frame, NormRect::FULL, &mut planes);
+        Ok(())
     })?;
     let mut worker = model.worker()?;
     let both = median(&frames, |frame| Ok(worker.probabilities(frame, NormRect::FULL).map(|_| ())?))?;

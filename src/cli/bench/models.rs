@@ -118,7 +118,8 @@ fn measure(path: &Path, pictures: Option<&[Labelled]>) -> anyhow::Result<Candida
     let mut preprocessor = Preprocessor::new(manifest.input.clone());
     let mut planes = vec![0.0; preprocessor.len()];
     let before = median(&frames, |frame| {
-        preprocessor.fill(frame, NormRect::FULL, &mut planes).map_err(anyhow::Error::from_boxed)
+        preprocessor.fill(frame, NormRect::FULL, &mut planes);
+        Ok(())
     })?;
     let mut worker = model.worker()?;
     let both = median(&frames, |frame| Ok(worker.probabilities(frame, NormRect::FULL).map(drop)?))?;

@@ -84,7 +84,7 @@ pub(super) fn measure(model: &Arc<Model>, frames: &[Frame]) -> anyhow::Result<Ne
     let mut planes = vec![0.0; PICTURES * each];
     let apart = (frames.len() / PICTURES).max(1);
     for (planes, frame) in planes.chunks_exact_mut(each).zip(frames.iter().step_by(apart).cycle()) {
-        preprocessor.fill(frame, NormRect::FULL, planes).map_err(anyhow::Error::from_boxed)?;
+        preprocessor.fill(frame, NormRect::FULL, planes);
     }
     let (alone, together, share) = batches(model, &planes, each)?;
     let cores = thread::available_parallelism().map_or(1, usize::from);

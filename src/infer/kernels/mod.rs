@@ -27,6 +27,7 @@ mod mixing;
 #[expect(unsafe_code, reason = "vector loads and stores by address; each block says why it stays in bounds")]
 mod neon;
 mod requant;
+mod resample;
 mod scratch;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) use memory::give_back;
 pub(crate) use mixing::{Average, Gate, Residual, dequantise, quantise};
 use requant::Lanes;
 pub(crate) use requant::{Requant, Table, byte};
+pub(crate) use resample::{SIDE, blend, turn};
 pub(crate) use window::{Plane, Window};
 
 /// Channels of a block: convolutions make so many at once, and pixels are padded to whole blocks.

@@ -177,6 +177,37 @@ proptest! {
         let floats: Vec<f32> = a[..pixels * channels].iter().map(|b| (f32::from(*b) - 120.0) / 37.0).collect();
         prop_assert!(one_answer(&each(|isa, out| quantise(isa, &plane, scale, zeros[0], &floats, out), plane.len())));
     }
+
+    #[test]
+    fn rows_are_blended_by_the_definition(
+        outputs in 1..CHANNELS * 3, gap in 0usize..9, count in 1usize..20, shift in 1u32..23, seed in 0u64..1 << 40,
+    ) {
+        let step = outputs + gap;
+        let rows = noise(seed, (count - 1) * step + outputs);
+        let any = noise(seed + 1, 2 * count);
+        // Weights of every size, and of both signs; small ones so that not every sum is cut off.
+        let raw = any.as_chunks::<2>().0.iter().map(|b| i32::from(i16::from_le_bytes(*b)));
+        let limit = (1 << (shift + 1)) / count as i32;
+        let weights: Vec<i16> = raw.map(|w| w.clamp(-limit, limit) as i16).collect();
+        let by_definition = |i: usize| {
+            let sum: i64 = (0..count).map(|k| i64::from(rows[k * step + i]) * i64::from(weights[k])).sum();
+            ((sum + (1 << (shift - 1))) >> shift).clamp(0, 255) as u8
+        };
+        let expected: Vec<u8> = (0..outputs).map(by_definition).collect();
+        for found in each(|isa, out| blend(isa, &rows, step, &weights, shift, out), outputs) {
+            prop_assert_eq!(&found, &expected);
+        }
+    }
+
+    #[test]
+    fn rows_become_columns(width in 1usize..5, height in 1usize..5, seed in 0u64..1 << 40) {
+        let (width, height) = (width * SIDE, height * SIDE);
+        let picture = noise(seed, width * height);
+        let expected: Vec<u8> = (0..width * height).map(|i| picture[i % height * width + i / height]).collect();
+        for found in each(|isa, out| turn(isa, width, &picture, out), width * height) {
+            prop_assert!(found == expected);
+        }
+    }
 }
 
 /// The largest sums there are, which would saturate in 16 bits: 255 above the zero point, or as much below, times the

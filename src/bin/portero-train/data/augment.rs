@@ -145,7 +145,7 @@ impl Augmenter {
         let rect = crop(how.min_area, &mut rng);
         if *how == (Augmentation { min_area: how.min_area, flip: how.flip, ..Augment::None.into() }) {
             // Nothing that needs pixels: normalise on the way, as the daemon does.
-            self.normal.fill(picture, rect, planes)?;
+            self.normal.fill(picture, rect, planes);
             if rng.f32() < how.flip {
                 mirror(planes, self.input.width as usize);
             }
@@ -160,7 +160,7 @@ impl Augmenter {
             let rgb = dim(taken.rgb(), &mut rng);
             taken = Cow::Owned(frame(taken.width(), taken.height(), rgb)?);
         }
-        self.raw.fill(&taken, rect, planes)?;
+        self.raw.fill(&taken, rect, planes);
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         if rng.f32() < how.flip {
             mirror(planes, width);
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn no_augmentation_is_what_the_daemon_sees() {
         let mut expected = vec![0.0; 3 * 32 * 32];
-        Preprocessor::new(input()).fill(&photo(), NormRect::FULL, &mut expected).unwrap();
+        Preprocessor::new(input()).fill(&photo(), NormRect::FULL, &mut expected);
         assert_eq!(draw(&Augment::None.into(), 1), expected);
     }
 

@@ -42,7 +42,7 @@ pub(super) fn raw_input(width: u32, height: u32) -> Input {
 pub(super) fn scale(picture: &Frame, width: u32, height: u32) -> Result<Frame, Cause> {
     let mut pre = Preprocessor::new(raw_input(width, height));
     let mut planes = vec![0.0; pre.len()];
-    pre.fill(picture, NormRect::FULL, &mut planes)?;
+    pre.fill(picture, NormRect::FULL, &mut planes);
     let area = planes.len() / 3;
     let rgb = (0..area).flat_map(|i| [planes[i], planes[area + i], planes[2 * area + i]]);
     frame(width, height, rgb.map(|value| value as u8).collect())
@@ -140,7 +140,7 @@ mod tests {
             let planes = |picture: &Frame| {
                 let mut pre = Preprocessor::new(input.clone());
                 let mut planes = vec![0.0; pre.len()];
-                pre.fill(picture, NormRect::FULL, &mut planes).unwrap();
+                pre.fill(picture, NormRect::FULL, &mut planes);
                 planes
             };
             let kept = fit(original.clone(), Part::Test, &input).unwrap();
@@ -156,10 +156,10 @@ mod tests {
         let input = Input { resize: Resize::Crop, ..raw_input(64, 64) };
         let mut pre = Preprocessor::new(input.clone());
         let [mut direct, mut kept] = [vec![0.0; pre.len()], vec![0.0; pre.len()]];
-        pre.fill(&original, NormRect::FULL, &mut direct).unwrap();
+        pre.fill(&original, NormRect::FULL, &mut direct);
         let small = fit(original.clone(), Part::Val, &input).unwrap();
         assert_eq!((small.width(), small.height()), (118, 73));
-        pre.fill(&small, NormRect::FULL, &mut kept).unwrap();
+        pre.fill(&small, NormRect::FULL, &mut kept);
         let apart = direct.iter().zip(&kept).map(|(a, b)| (a - b).abs()).sum::<f32>() / kept.len() as f32;
         assert!(apart < 2.0, "the centre differs by {apart} levels on average");
     }
