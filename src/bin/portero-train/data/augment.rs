@@ -128,9 +128,9 @@ impl Augmenter {
         }
     }
 
-    /// Lends the daemon's preprocessing.
-    pub(super) fn normalising<T>(&mut self, work: impl FnOnce(&mut Preprocessor) -> T) -> T {
-        work(&mut self.normal)
+    /// The daemon's preprocessing of the whole picture.
+    pub(super) fn plain(&mut self, picture: &Frame, planes: &mut [f32]) {
+        self.normal.fill(picture, NormRect::FULL, planes);
     }
 
     /// One draw of `how` over `picture`: the same seed gives the same planes.

@@ -3,8 +3,7 @@
 //! What a batch holds depends on the seed, the epoch and the sample only, never on threads or on where a run was
 //! interrupted.
 
-use portero::domain::NormRect;
-use portero::infer::{Input, Preprocessor};
+use portero::infer::Input;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -112,14 +111,10 @@ impl Supply for Batches<'_> {
     }
 
     fn plain(&self, indices: &[usize]) -> Result<Batch, Cause> {
-        self.batch(indices, |augmenter, i, planes| augmenter.plain(&self.set.samples[i].picture, planes))
-    }
-}
-
-impl Augmenter {
-    /// The daemon's preprocessing of the whole picture.
-    fn plain(&mut self, picture: &portero::domain::Frame, planes: &mut [f32]) -> Result<(), Cause> {
-        self.normalising(|pre: &mut Preprocessor| pre.fill(picture, NormRect::FULL, planes))
+        self.batch(indices, |augmenter, i, planes| {
+            augmenter.plain(&self.set.samples[i].picture, planes);
+            Ok(())
+        })
     }
 }
 
