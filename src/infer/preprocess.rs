@@ -49,21 +49,23 @@ impl Preprocessor {
     }
 
     /// Writes the part `rect` of `frame` to `planes`: three planes of `height * width` floats, in the order of
-    /// the manifest's channels. `planes` must hold [`Preprocessor::len`] floats.
+    /// the manifest's channels.
+    ///
+    /// # Panics
+    /// If `planes` holds fewer than [`Preprocessor::len`] floats.
     pub fn fill(&mut self, frame: &Frame, rect: NormRect, planes: &mut [f32]) {
         let crop = self.seen(rect.to_pixels(frame.width(), frame.height()));
         let size = self.fitted_size(crop);
-        let sides = (size.0 as usize, size.1 as usize);
         let width = frame.width() as usize;
         let planar = frame.planes();
         if let Some(samples) = &planar {
             let luma = Samples { planes: [samples.y], width, depth: 1 };
-            self.first.resize(&luma, &Part::of_pixels(crop), sides);
+            self.first.resize(&luma, &Part::of_pixels(crop), size);
             let chroma = Samples { planes: [samples.u, samples.v], width: samples.chroma_size().0, depth: 1 };
-            self.chroma.resize(&chroma, &Part::of_chroma(crop), sides);
+            self.chroma.resize(&chroma, &Part::of_chroma(crop), size);
         } else {
             let pixels = Samples { planes: [frame.rgb()], width, depth: 3 };
-            self.first.resize(&pixels, &Part::of_pixels(crop), sides);
+            self.first.resize(&pixels, &Part::of_pixels(crop), size);
         }
         self.normalise(size, planar.is_some(), planes);
     }
@@ -82,9 +84,9 @@ impl Preprocessor {
     }
 
     /// The size the crop takes within the input.
-    fn fitted_size(&self, crop: PixelRect) -> (u32, u32) {
+    fn fitted_size(&self, crop: PixelRect) -> (usize, usize) {
         let (width, height) = (self.input.width, self.input.height);
-        match self.input.resize {
+        let (width, height) = match self.input.resize {
             Resize::Stretch | Resize::Crop => (width, height),
             Resize::Letterbox => {
                 let scale = (f64::from(width) / f64::from(crop.width))
@@ -92,11 +94,12 @@ impl Preprocessor {
                 let fit = |side: u32, limit: u32| ((f64::from(side) * scale).round() as u32).clamp(1, limit);
                 (fit(crop.width, width), fit(crop.height, height))
             }
-        }
+        };
+        (width as usize, height as usize)
     }
 
     /// Scaled samples to normalised planes, centred.
-    fn normalise(&mut self, size: (u32, u32), planar: bool, planes: &mut [f32]) {
+    fn normalise(&mut self, size: (usize, usize), planar: bool, planes: &mut [f32]) {
         let place = Place::of(&self.input, size, planes);
         let order = self.input.channels.order();
         let ramps = [0, 1, 2].map(|plane| Ramp::of(&self.input, plane));
@@ -147,14 +150,13 @@ struct Place {
 
 impl Place {
     /// In the middle; what it leaves of the planes is filled with the mean.
-    fn of(input: &Input, (width, height): (u32, u32), planes: &mut [f32]) -> Self {
-        if (width, height) != (input.width, input.height) {
+    fn of(input: &Input, (width, height): (usize, usize), planes: &mut [f32]) -> Self {
+        let (stride, rows) = (input.width as usize, input.height as usize);
+        if (width, height) != (stride, rows) {
             planes.fill(0.0);
         }
-        let (stride, area) = (input.width as usize, input.width as usize * input.height as usize);
-        let (left, top) = ((input.width - width) / 2, (input.height - height) / 2);
-        let [left, top, width, height] = [left, top, width, height].map(|n| n as usize);
-        Self { area, stride, left, top, width, height }
+        let (left, top) = ((stride - width) / 2, (rows - height) / 2);
+        Self { area: stride * rows, stride, left, top, width, height }
     }
 
     /// The picture's rows in a plane of the input.
