@@ -34,7 +34,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     let mut planes = vec![0.0; preprocessor.len()];
     let mut ours = |encoded: Encoded| {
         let picture = encoded.decode().expect("it decodes");
-        let at = FrameRef { seq: FrameSeq(1), stamp: Stamp::new(1, 0) };
+        let at = FrameRef::new(FrameSeq(1), Stamp::new(1, 0));
         let camera = CameraId::new("bench").expect("a name");
         let frame = Frame::new(camera, at, picture.width, picture.height, picture.pixels).expect("it fits");
         preprocessor.fill(&frame, NormRect::FULL, &mut planes);

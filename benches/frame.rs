@@ -32,7 +32,7 @@ pub(crate) fn bench(c: &mut Criterion) {
     c.bench_function("frame/all but decode and inference", |b| {
         b.iter(|| {
             n += 1;
-            let at = FrameRef { seq: FrameSeq(n), stamp: Stamp::new(n * 200_000, 0) };
+            let at = FrameRef::new(FrameSeq(n), Stamp::new(n * 200_000, 0));
             let pixels = Pixels::Yuv420p(black_box(&yuv).clone());
             let frame = Frame::new(camera.clone(), at, WIDTH, HEIGHT, pixels).expect("it fits");
             slots.put(0, watcher.look(frame).expect("the gate is open"));

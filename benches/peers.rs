@@ -54,7 +54,7 @@ fn median(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> 
 }
 
 fn frame(side: (u32, u32), rgb: Vec<u8>) -> Result<Frame, Failure> {
-    let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+    let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
     Ok(Frame::new(CameraId::new("bench")?, at, side.0, side.1, rgb)?)
 }
 

@@ -91,7 +91,8 @@ pub(crate) fn prediction(seq: u64, label: &str) -> Input {
     Input::Prediction(Prediction {
         camera: CameraId::new("cam").expect("a name"),
         zone: None,
-        frame: FrameRef { seq: FrameSeq(seq), stamp: Stamp::new(us, wall_us) },
+        frame: FrameRef::new(FrameSeq(seq), Stamp::new(us, wall_us)),
+        withheld: None,
         model: ModelId::new("bench").expect("a name"),
         top: vec![scored(label, 0.96), scored(other, 0.04)],
         rejected: false,

@@ -33,7 +33,7 @@ fn event(number: u64) -> NewEvent {
                 last: at,
                 track: None,
             },
-            frame: FrameRef { seq: FrameSeq(number), stamp: at },
+            frame: FrameRef::new(FrameSeq(number), at),
             model: ModelId::new("person-v3").expect("a name"),
             top: vec![(label, score)],
             reason: "person 4 of 6, mean 0.97 ≥ 0.80".to_owned(),

@@ -36,7 +36,7 @@ pub(crate) fn bench(c: &mut Criterion) {
 }
 
 fn frame(n: u64, pixels: &Pixels, width: u32, height: u32) -> Frame {
-    let at = FrameRef { seq: FrameSeq(n), stamp: Stamp::new(n * 200_000, 0) };
+    let at = FrameRef::new(FrameSeq(n), Stamp::new(n * 200_000, 0));
     let camera = CameraId::new("bench").expect("a name");
     Frame::new(camera, at, width, height, pixels.clone()).expect("it fits")
 }

@@ -192,11 +192,12 @@ mod tests {
     use crate::domain::{CameraId, Frame, FrameRef, FrameSeq, NormRect, Region, Stamp};
 
     fn look(seq: u64) -> Look {
-        let at = FrameRef { seq: FrameSeq(seq), stamp: Stamp::new(seq, 0) };
+        let at = FrameRef::new(FrameSeq(seq), Stamp::new(seq, 0));
         let frame = Frame::new(CameraId::new("c").unwrap(), at, 1, 1, vec![0; 3]).unwrap();
         Look {
             frame: Arc::new(frame),
             regions: vec![Region { zone: None, rect: NormRect::FULL }],
+            withheld: None,
             sighting: None,
         }
     }

@@ -335,7 +335,7 @@ impl Camera {
                 .plus(Duration::from_secs_f64(self.next_seq as f64 / f64::from(self.settings.fps.max(0.01)))),
         };
         self.last_stamp = Some(stamp);
-        let at = FrameRef { seq: FrameSeq(self.next_seq), stamp };
+        let at = FrameRef::new(FrameSeq(self.next_seq), stamp);
         let Picture { width, height, pixels } = picture;
         Frame::new(self.settings.camera.clone(), at, width, height, pixels)
             .map_err(|error| CaptureError::Damaged { what: "a picture".to_owned(), why: error.to_string() })

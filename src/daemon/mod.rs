@@ -96,6 +96,6 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
 /// The file cannot be read, is no picture, or is beyond the limits of [`capture::load_picture`].
 pub fn read_picture(path: &Path) -> Result<Frame, Cause> {
     let picture = capture::load_picture(path)?;
-    let at = FrameRef { seq: FrameSeq(0), stamp: SystemClock.now() };
+    let at = FrameRef::new(FrameSeq(0), SystemClock.now());
     Ok(Frame::new(CameraId::new("picture")?, at, picture.width, picture.height, picture.pixels)?)
 }

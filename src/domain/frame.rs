@@ -55,8 +55,53 @@ pub struct FrameSizeError {
 pub struct FrameRef {
     /// Its number since the camera was first opened.
     pub seq: FrameSeq,
-    /// When it was captured.
+    /// When it was captured: its arrival, less its lag beyond the smallest lag of its connection.
     pub stamp: Stamp,
+    /// Grows whenever the camera's time broke: what was seen in one run is no evidence in another.
+    pub run: u32,
+    /// How its age is known.
+    pub clock: FrameClock,
+}
+
+impl FrameRef {
+    /// A frame of the first run, of a source with a clock of its own.
+    #[must_use]
+    pub fn new(seq: FrameSeq, stamp: Stamp) -> Self {
+        Self { seq, stamp, run: 0, clock: FrameClock::Media }
+    }
+}
+
+/// How the age of a source's frames is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FrameClock {
+    /// The source dates its pictures: a frame that waited somewhere is known to be old.
+    Media,
+    /// It does not: a frame counts as old as its arrival, as long as they arrive at their usual rate.
+    Arrival,
+}
+
+/// Why a frame opens no door, whatever it shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Withheld {
+    /// The camera has been online for less than `settle`.
+    Settling,
+    /// The camera's time broke, and it does not yet run at its own rate again.
+    Unsteady,
+    /// The camera is tampered with.
+    Tampered(Tamper),
+    /// The picture, or the loop that it is part of, was seen before.
+    Repeated,
+}
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Withheld::Settling => f.write_str("the camera came online a moment ago"),
+            Withheld::Unsteady => f.write_str("the camera's time broke a moment ago"),
+            Withheld::Tampered(tamper) => write!(f, "the camera is {}", tamper.as_str()),
+            Withheld::Repeated => f.write_str("the camera's picture repeats itself"),
+        }
+    }
 }
 
 /// One picture of one camera. It keeps the layout in which the camera gave it: most frames show nothing that anybody
@@ -70,6 +115,7 @@ pub struct Frame {
     pixels: Pixels,
     /// The same in RGB, once somebody has asked.
     converted: OnceLock<Vec<u8>>,
+    withheld: Option<Withheld>,
 }
 
 impl Frame {
@@ -87,7 +133,19 @@ impl Frame {
         if wanted == 0 || wanted != found as u128 {
             return Err(FrameSizeError { width, height, layout: pixels.layout(), wanted, found });
         }
-        Ok(Self { camera, at, width, height, pixels, converted: OnceLock::new() })
+        Ok(Self { camera, at, width, height, pixels, converted: OnceLock::new(), withheld: None })
+    }
+
+    /// The same frame, which opens no door for the given reason.
+    #[must_use]
+    pub fn withhold(self, why: Option<Withheld>) -> Self {
+        Self { withheld: why, ..self }
+    }
+
+    /// Why its camera says that it opens no door.
+    #[must_use]
+    pub fn withheld(&self) -> Option<Withheld> {
+        self.withheld
     }
 
     /// The camera it came from.
@@ -183,6 +241,8 @@ pub struct Look {
     pub regions: Vec<Region>,
     /// What moves or is to be detected in it, where rules ask for tracks or covered areas.
     pub sighting: Option<Sighting>,
+    /// Why it opens no door, as its camera or the watch says.
+    pub withheld: Option<Withheld>,
 }
 
 /// What the model says of one region of one frame.
@@ -194,6 +254,8 @@ pub struct Prediction {
     pub zone: Option<ZoneId>,
     /// Number and moment of the frame.
     pub frame: FrameRef,
+    /// Why it opens no door, whatever the model says.
+    pub withheld: Option<Withheld>,
     /// The model that spoke.
     pub model: ModelId,
     /// Labels with calibrated probabilities, most probable first; never empty.
@@ -338,7 +400,7 @@ mod tests {
 
     #[test]
     fn frames_hold_exactly_their_pixels() {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         let frame = |w, h, n| Frame::new(CameraId::new("c").unwrap(), at, w, h, vec![0; n]);
         assert!(frame(2, 3, 18).is_ok());
         assert!(frame(2, 3, 17).is_err());
@@ -354,7 +416,7 @@ mod tests {
 
     #[test]
     fn planar_pixels_are_blacked_out_for_everyone_at_any_size() {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         for (width, height) in [(5u32, 5u32), (4, 2), (1, 1)] {
             let n = (width * height + 2 * width.div_ceil(2) * height.div_ceil(2)) as usize;
             let pixels = Pixels::Yuv420p(vec![200; n]);

@@ -23,7 +23,8 @@ pub mod yuv;
 pub use clip::{ClipFile, ClipState, ClipWish};
 pub use decision::{Alert, Decision, Event, Observation, Outcome, Severity, Verdict};
 pub use frame::{
-    Answer, CameraState, Frame, FrameRef, FrameSizeError, Look, Prediction, Region, Score, Tamper,
+    Answer, CameraState, Frame, FrameClock, FrameRef, FrameSizeError, Look, Prediction, Region, Score,
+    Tamper, Withheld,
 };
 pub use geometry::{NormRect, PixelRect, Polygon, Zone, ZoneError};
 pub use line::{Line, Side};

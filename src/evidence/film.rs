@@ -173,7 +173,7 @@ mod tests {
 
     fn kept(at_ms: u64, width: u32, height: u32) -> Kept {
         let stamp = Stamp::new(at_ms * 1000, 1_790_000_000_000_000).plus(Duration::ZERO);
-        let at = FrameRef { seq: FrameSeq(0), stamp };
+        let at = FrameRef::new(FrameSeq(0), stamp);
         let rgb: Vec<u8> = (0..width * height * 3).map(|i| (i + at_ms as u32) as u8).collect();
         let frame = Frame::new(CameraId::new("c").unwrap(), at, width, height, rgb).unwrap();
         Kept { stamp, jpeg: Arc::from(crate::evidence::picture::encode(&frame, 80).unwrap()) }

@@ -272,7 +272,7 @@ mod tests {
     use crate::shutdown::stop_pair;
 
     fn frame(camera: &str, ms: u64) -> Arc<Frame> {
-        let at = FrameRef { seq: FrameSeq(ms), stamp: Stamp::new(ms * 1000, 0) };
+        let at = FrameRef::new(FrameSeq(ms), Stamp::new(ms * 1000, 0));
         Arc::new(Frame::new(CameraId::new(camera).unwrap(), at, 32, 32, vec![9; 32 * 32 * 3]).unwrap())
     }
 

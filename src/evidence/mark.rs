@@ -105,7 +105,7 @@ mod tests {
     use crate::domain::{CameraId, FrameRef, FrameSeq, Stamp};
 
     fn grey(width: u32, height: u32) -> Frame {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         let rgb = vec![90; (width * height * 3) as usize];
         Frame::new(CameraId::new("c").unwrap(), at, width, height, rgb).unwrap()
     }

@@ -109,7 +109,7 @@ mod tests {
         let mut samples: Vec<u8> = (0..w * h).map(|i| 40 + (i % w * 150 / w) as u8).collect();
         let half = w.div_ceil(2) * h.div_ceil(2);
         samples.extend(vec![100; half].into_iter().chain(vec![160; half]));
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         Frame::new(CameraId::new("c").unwrap(), at, width, height, Pixels::Yuv420p(samples)).unwrap()
     }
 

@@ -190,7 +190,7 @@ mod tests {
 
     fn frame(width: u32, height: u32, pixel: impl Fn(u32, u32) -> [u8; 3]) -> Frame {
         let rgb = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).flat_map(|(x, y)| pixel(x, y));
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         Frame::new(CameraId::new("c").unwrap(), at, width, height, rgb.collect::<Vec<u8>>()).unwrap()
     }
 
@@ -229,7 +229,7 @@ mod tests {
                 .map(|i| wave(i, 0.05, 0.03, 10.0))
                 .chain((0..chroma).map(|i| wave(i, 0.02, 0.07, 10.0))),
         );
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         let frame =
             |pixels: Pixels| Frame::new(CameraId::new("c").unwrap(), at, w as u32, h as u32, pixels).unwrap();
         let planar = frame(Pixels::Yuv420p(yuv));

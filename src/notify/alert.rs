@@ -238,7 +238,7 @@ pub(super) mod tests {
             rule: Some(RuleId::new("stranger").unwrap()),
             verdict: Verdict::Alert { severity: Severity::Critical, snapshot: snapshot.is_some() },
             observation,
-            frame: FrameRef { seq: FrameSeq(7), stamp },
+            frame: FrameRef::new(FrameSeq(7), stamp),
             model: ModelId::new("person").unwrap(),
             top: vec![(label("person"), score(0.98)), (label("background"), score(0.02))],
             reason: "person 4 of 6, mean 0.97 ≥ 0.80".into(),

@@ -249,6 +249,7 @@ impl Engine {
 fn carry_view(view: &mut View, old: Option<&View>, rules: &RuleSet) {
     let Some(old) = old else { return };
     view.window = old.window.clone();
+    view.run = old.run;
     view.somebody = view.window.register(|seen| is_somebody(seen, rules));
     for watch in &mut view.watches {
         watch.register = view.window.register(|seen| seen.counts_for(&rules.rules[watch.rule]));

@@ -96,7 +96,8 @@ fn prediction() -> impl Strategy<Value = Prediction> {
     (camera, zone, top).prop_map(|(camera, zone, (first, score, second, rejected))| Prediction {
         camera: CameraId::new(camera).unwrap(),
         zone: zone.map(|z| ZoneId::new(z).unwrap()),
-        frame: FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) },
+        frame: FrameRef::new(FrameSeq(0), Stamp::new(0, 0)),
+        withheld: None,
         model: ModelId::new("m").unwrap(),
         top: vec![
             (Label::new(first).unwrap(), Score::new(score).unwrap()),
@@ -138,7 +139,7 @@ fn told(story: &[(u64, Input)]) -> Vec<(Stamp, Input)> {
         let stamp = Stamp::new(mono, MONDAY_US + i64::try_from(mono).unwrap());
         let mut input = input.clone();
         if let Input::Prediction(prediction) = &mut input {
-            prediction.frame = FrameRef { seq: FrameSeq(i as u64), stamp };
+            prediction.frame = FrameRef::new(FrameSeq(i as u64), stamp);
         }
         (stamp, input)
     });
@@ -321,7 +322,7 @@ proptest! {
             let stamp = Stamp::new(mono, wall.cast_signed());
             let input = match input {
                 Input::Prediction(p) => {
-                    Input::Prediction(Prediction { frame: FrameRef { seq: FrameSeq(seq), stamp }, ..p })
+                    Input::Prediction(Prediction { frame: FrameRef::new(FrameSeq(seq), stamp), ..p })
                 }
                 other => other,
             };

@@ -8,7 +8,7 @@ use super::schedule::Gate;
 use super::watch::{Spent, Standing, Watch};
 use super::window::{Digest, Seen, Tally, Window, mean};
 use super::{Deed, During, Rule, Trigger};
-use crate::domain::{Tamper, TrackId};
+use crate::domain::{Tamper, TrackId, Withheld};
 
 /// Why `rule` fired, e.g. `person 4 of 6, mean 0.97 ≥ 0.80, held 2.0 s, outside schedule workdays`.
 pub(super) fn firing(rule: &Rule, tally: Tally, digest: &Digest, held: Duration) -> String {
@@ -119,14 +119,16 @@ pub(super) fn denial(stood: Duration, refusals: &[(&Rule, String)]) -> String {
     text
 }
 
+/// Where a rule stands, and what keeps it from granting although it matches.
+pub(super) struct Grounds {
+    pub(super) standing: Standing,
+    pub(super) clock_trusted: bool,
+    pub(super) withheld: Option<Withheld>,
+}
+
 /// What a rule that opens the door lacked.
-pub(super) fn refusal(
-    rule: &Rule,
-    watch: &Watch,
-    window: &Window,
-    standing: Standing,
-    clock_trusted: bool,
-) -> String {
+pub(super) fn refusal(rule: &Rule, watch: &Watch, window: &Window, grounds: &Grounds) -> String {
+    let &Grounds { standing, clock_trusted, withheld } = grounds;
     match (standing, &rule.during) {
         (Standing::NotAgreed, _) => shortfall(rule, window),
         (Standing::Held(held), _) => format!("held {} of {}", seconds(held), seconds(rule.hold)),
@@ -134,6 +136,7 @@ pub(super) fn refusal(
         (Standing::NewestDiffers, _) | (Standing::Shut(_), None) => {
             "the newest prediction does not count".into()
         }
+        (Standing::Matches, _) if let Some(why) = withheld => why.to_string(),
         (Standing::Matches, Some(during)) if !clock_trusted => {
             format!("the clock is not synchronised, so schedule {} grants nothing", during.schedule)
         }

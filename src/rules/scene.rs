@@ -25,6 +25,8 @@ pub(super) struct Stage {
     watches: Vec<Watch>,
     lives: BTreeMap<TrackId, Life>,
     newest: Option<(u64, FrameSeq)>,
+    /// The run of the camera's time that the tracks belong to.
+    run: u32,
 }
 
 /// One track.
@@ -61,6 +63,9 @@ impl Stage {
             return None;
         }
         self.newest = Some(key);
+        if std::mem::replace(&mut self.run, scene.frame.run) != scene.frame.run {
+            self.blink();
+        }
         let moment = Moment::new(context.rules, at.wall_us());
         let mut decisions = Vec::new();
         match &scene.tracks {
@@ -95,7 +100,7 @@ impl Stage {
                 *watch = Watch { rule: watch.rule, ..old.watches[place].clone() };
             }
         }
-        self.newest = old.newest;
+        (self.newest, self.run) = (old.newest, old.run);
         for (id, life) in old.lives {
             let doing = |(watch, place): (&Watch, &Option<usize>)| {
                 let place = (*place)?;

@@ -161,7 +161,8 @@ impl Player {
         let prediction = Prediction {
             camera: self.camera.clone(),
             zone: self.zone.clone(),
-            frame: FrameRef { seq: FrameSeq(self.seq), stamp },
+            frame: FrameRef::new(FrameSeq(self.seq), stamp),
+            withheld: None,
             model: ModelId::new("test").unwrap(),
             top: top.iter().map(|(l, s)| (Label::new(l).unwrap(), Score::new(*s).unwrap())).collect(),
             rejected: c == 'u',

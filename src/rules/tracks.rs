@@ -49,7 +49,7 @@ impl Street {
     }
 
     fn scene(&mut self, tracks: Option<Tracks>, covered: Vec<(Option<ZoneId>, f32)>) {
-        let at = FrameRef { seq: FrameSeq(self.frame), stamp: self.stamp() };
+        let at = FrameRef::new(FrameSeq(self.frame), self.stamp());
         self.frame += 1;
         let scene = Scene { camera: CameraId::new("cam").unwrap(), frame: at, tracks, covered };
         self.player.tell(&Input::Scene(scene));
@@ -61,7 +61,7 @@ impl Street {
 
     /// A frame with these tracks: number, foot, and what it is (`p` a person, `c` a cat, `-` nobody was asked).
     fn see(&mut self, tracks: &[(u64, f32, f32, char)]) {
-        let at = FrameRef { seq: FrameSeq(self.frame), stamp: self.stamp() };
+        let at = FrameRef::new(FrameSeq(self.frame), self.stamp());
         let track = |&(id, x, y, what): &(u64, f32, f32, char)| {
             let name = match what {
                 'p' => Some("person"),
@@ -72,6 +72,7 @@ impl Street {
                 camera: CameraId::new("cam").unwrap(),
                 zone: None,
                 frame: at,
+                withheld: None,
                 model: ModelId::new("eye").unwrap(),
                 top: vec![(Label::new(name).unwrap(), Score::new(0.9).unwrap())],
                 rejected: false,

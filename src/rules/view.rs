@@ -25,6 +25,8 @@ pub(super) struct Context<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct View {
     pub(super) window: Window,
+    /// The run of the camera's time that all of this belongs to.
+    pub(super) run: u32,
     /// Which predictions were somebody rather than background, as a register.
     pub(super) somebody: u64,
     /// One per rule that watches here, in configuration order.
@@ -70,9 +72,13 @@ impl View {
         prediction: &Prediction,
         mut context: Context<'_>,
     ) -> Option<Vec<Decision>> {
-        if !self.window.push(prediction) {
+        if !self.window.admits(prediction) {
             return None;
         }
+        if std::mem::replace(&mut self.run, prediction.frame.run) != prediction.frame.run {
+            self.blink();
+        }
+        self.window.push(prediction);
         self.observe(context.rules);
         let moment = Moment::new(context.rules, prediction.frame.stamp.wall_us());
         let mut decisions = Vec::new();
@@ -119,7 +125,7 @@ impl View {
         if watch.standing(rule, at, moment) != Standing::Matches {
             return;
         }
-        let may_grant = context.clock_trusted || rule.during.is_none();
+        let may_grant = (context.clock_trusted || rule.during.is_none()) && prediction.withheld.is_none();
         let grants: Vec<&DoorId> = if may_grant && watch.spent.is_none() {
             rule.doors().filter(|door| !self.is_taken(index, door, rules)).collect()
         } else {
@@ -212,7 +218,12 @@ impl View {
                     let watch = &self.watches[i];
                     let rule = &rules[watch.rule];
                     let standing = watch.standing(rule, at, moment);
-                    (rule, reason::refusal(rule, watch, &self.window, standing, context.clock_trusted))
+                    let grounds = reason::Grounds {
+                        standing,
+                        clock_trusted: context.clock_trusted,
+                        withheld: prediction.withheld,
+                    };
+                    (rule, reason::refusal(rule, watch, &self.window, &grounds))
                 })
                 .collect();
             let reason = reason::denial(stood, &refusals);

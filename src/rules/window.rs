@@ -58,12 +58,11 @@ impl Window {
     /// Takes in a prediction; `false`, and nothing is changed, unless its frame is newer than every one before it
     /// (by monotonic stamp, then by number). What comes late could only pass off the past as the present.
     pub(super) fn push(&mut self, prediction: &Prediction) -> bool {
-        let frame = prediction.frame;
-        let key = (frame.stamp.mono_us(), frame.seq);
-        if self.newest.is_some_and(|newest| key <= newest) {
+        if !self.admits(prediction) {
             return false;
         }
-        self.newest = Some(key);
+        let frame = prediction.frame;
+        self.newest = Some((frame.stamp.mono_us(), frame.seq));
         if self.seen.len() == CAPACITY {
             self.seen.pop_front();
         }
@@ -74,6 +73,12 @@ impl Window {
             margin: prediction.margin(),
         });
         true
+    }
+
+    /// Whether [`Window::push`] would take it in.
+    pub(super) fn admits(&self, prediction: &Prediction) -> bool {
+        let frame = prediction.frame;
+        self.newest.is_none_or(|newest| (frame.stamp.mono_us(), frame.seq) > newest)
     }
 
     /// Forgets the predictions, but not how far the frames had come.

@@ -117,7 +117,7 @@ impl Cells<'_> {
         let rule = self.optional("rule", |text| RuleId::new(text).ok())?;
         let observation = self.observation()?;
         let seq = FrameSeq(self.get::<i64>()?.cast_unsigned());
-        let frame = FrameRef { seq, stamp: self.stamp()? };
+        let frame = FrameRef::new(seq, self.stamp()?);
         let model = self.word("model", |text| ModelId::new(text).ok())?;
         let top = self.word("top", top_from_json)?;
         let reason = self.get()?;

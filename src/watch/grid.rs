@@ -225,7 +225,7 @@ mod tests {
     use crate::domain::{CameraId, FrameRef, FrameSeq, Pixels, Stamp};
 
     fn frame(width: u32, height: u32, pixels: impl Into<Pixels>) -> Frame {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         Frame::new(CameraId::new("c").unwrap(), at, width, height, pixels).unwrap()
     }
 

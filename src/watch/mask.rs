@@ -42,7 +42,7 @@ mod tests {
     use crate::domain::{CameraId, FrameRef, FrameSeq, NormRect, Stamp};
 
     fn white(width: u32, height: u32) -> Frame {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         let rgb = vec![255; (width * height * 3) as usize];
         Frame::new(CameraId::new("c").unwrap(), at, width, height, rgb).unwrap()
     }

@@ -28,7 +28,7 @@ use sight::{Finding, Sight};
 pub use tamper::TamperSettings;
 use tamper::TamperWatch;
 
-use crate::domain::{Frame, Look, NormRect, Polygon, Region, Tamper, ZoneId};
+use crate::domain::{Frame, Look, NormRect, Polygon, Region, Tamper, Withheld, ZoneId};
 
 /// A crop that follows a thing shows this share of its width and height on each side of it.
 const SURROUNDINGS: f32 = 0.3;
@@ -211,7 +211,8 @@ impl Watcher {
         } else {
             self.counts.looks += 1;
         }
-        (!regions.is_empty() || sighting.is_some()).then_some(Look { frame, regions, sighting })
+        let withheld = frame.withheld().or(self.tamper().map(Withheld::Tampered));
+        (!regions.is_empty() || sighting.is_some()).then_some(Look { frame, regions, sighting, withheld })
     }
 
     /// What moves in the newest frame: the smallest rectangle around each thing, largest first, at most 32.

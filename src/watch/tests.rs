@@ -24,7 +24,7 @@ impl Scene {
             rgb.extend([(value + noise) as u8; 3]);
         }
         let stamp = Stamp::new(self.frames * 200_000, 0);
-        let at = FrameRef { seq: FrameSeq(self.frames), stamp };
+        let at = FrameRef::new(FrameSeq(self.frames), stamp);
         self.frames += 1;
         Frame::new(CameraId::new("c").unwrap(), at, WIDTH, HEIGHT, rgb).unwrap()
     }

@@ -176,7 +176,7 @@ fn alert(row: i64, snapshot: Option<Vec<u8>>) -> Alert {
         rule: Some(RuleId::new("stranger").unwrap()),
         verdict: Verdict::Alert { severity: Severity::Critical, snapshot: snapshot.is_some() },
         observation,
-        frame: FrameRef { seq: FrameSeq(7), stamp },
+        frame: FrameRef::new(FrameSeq(7), stamp),
         model: ModelId::new("person").unwrap(),
         top: vec![(person, score)],
         reason: "person 4 of 6, mean 0.97 ≥ 0.80".into(),

@@ -121,7 +121,7 @@ fn the_street_without_anybody_keeps_the_gate_shut_in_spite_of_noise() {
         };
         let rgb: Vec<u8> =
             empty.iter().map(|&value| (i32::from(value) + noise()).clamp(0, 255) as u8).collect();
-        let at = FrameRef { seq: FrameSeq(n), stamp: Stamp::new(n * 200_000, 0) };
+        let at = FrameRef::new(FrameSeq(n), Stamp::new(n * 200_000, 0));
         let frame = Frame::new(CameraId::new("street").unwrap(), at, WIDTH, HEIGHT, rgb).unwrap();
         let look = watcher.look(frame);
         assert_eq!(look.is_some(), n < 5, "frame {n}; the first second is learnt");

@@ -80,7 +80,7 @@ fn event(hours: i64, verdict: Verdict) -> NewEvent {
                 last: at,
                 track: None,
             },
-            frame: FrameRef { seq: FrameSeq(17), stamp: at },
+            frame: FrameRef::new(FrameSeq(17), at),
             model: ModelId::new("person-v3s").unwrap(),
             top: vec![(person, Score::new(0.97).unwrap())],
             reason: "person 4 of 6, mean 0.97 ≥ 0.80".to_owned(),

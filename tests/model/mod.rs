@@ -22,7 +22,7 @@ pub(crate) fn shipped() -> PathBuf {
 
 pub(crate) fn frame(path: &Path) -> Frame {
     let rgb = image::open(path).unwrap().to_rgb8();
-    let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+    let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
     Frame::new(CameraId::new("test").unwrap(), at, rgb.width(), rgb.height(), rgb.into_raw()).unwrap()
 }
 

@@ -59,7 +59,7 @@ fn people_in_the_street_are_told_from_the_empty_street() {
         let mut rgb = vec![0; 768 * 576 * 3];
         pixels.read_exact(&mut rgb).unwrap();
         let Some(crops) = crops.get(&number) else { continue };
-        let at = FrameRef { seq: FrameSeq(number.into()), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(number.into()), Stamp::new(0, 0));
         let picture = Frame::new(CameraId::new("street").unwrap(), at, 768, 576, rgb).unwrap();
         for crop in crops {
             let (top, _) = worker.classify(&picture, crop.rect).unwrap();

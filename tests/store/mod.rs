@@ -55,7 +55,7 @@ fn decision(verdict: Verdict, seconds: u64) -> Decision {
             last: at(seconds + 1),
             track: None,
         },
-        frame: FrameRef { seq: FrameSeq(seconds), stamp: at(seconds + 1) },
+        frame: FrameRef::new(FrameSeq(seconds), at(seconds + 1)),
         model: ModelId::new("person-v3").unwrap(),
         top: vec![(label, score), (Label::new("empty").unwrap(), Score::new(0.03).unwrap())],
         reason: "person 4 of 6, mean 0.97 ≥ 0.80".to_owned(),

@@ -76,7 +76,7 @@ fn any_decision() -> impl Strategy<Value = Decision> {
             rule: rule.map(|r| RuleId::new(&r).unwrap()),
             verdict,
             observation,
-            frame: FrameRef { seq: FrameSeq(seq), stamp },
+            frame: FrameRef::new(FrameSeq(seq), stamp),
             model: ModelId::new("m").unwrap(),
             top,
             reason,

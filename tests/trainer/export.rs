@@ -100,7 +100,7 @@ impl Insects {
 
 fn frame(path: &Path) -> Frame {
     let picture = image::open(path).unwrap().into_rgb8();
-    let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+    let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
     let (width, height) = picture.dimensions();
     Frame::new(CameraId::new("test").unwrap(), at, width, height, picture.into_raw()).unwrap()
 }

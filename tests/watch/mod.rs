@@ -26,7 +26,7 @@ pub(crate) fn frames(clip: &Path, fps: u32, graph: &str, mut each: impl FnMut(Fr
     let mut n = 0;
     while pipe.read_exact(&mut rgb).is_ok() {
         let stamp = Stamp::new(n * 1_000_000 / u64::from(fps), 0);
-        let at = FrameRef { seq: FrameSeq(n), stamp };
+        let at = FrameRef::new(FrameSeq(n), stamp);
         let camera = CameraId::new("street").unwrap();
         each(Frame::new(camera, at, WIDTH, HEIGHT, rgb.clone()).unwrap());
         n += 1;

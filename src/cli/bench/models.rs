@@ -139,7 +139,7 @@ fn measure(path: &Path, pictures: Option<&[Labelled]>) -> anyhow::Result<Candida
 }
 
 fn grey(width: u32, height: u32) -> anyhow::Result<Frame> {
-    let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+    let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
     let rgb = vec![128; width as usize * height as usize * 3];
     Ok(Frame::new(CameraId::new("bench")?, at, width, height, rgb)?)
 }

@@ -130,7 +130,7 @@ fn event(number: u64) -> anyhow::Result<NewEvent> {
                 last: at,
                 track: None,
             },
-            frame: FrameRef { seq: FrameSeq(number), stamp: at },
+            frame: FrameRef::new(FrameSeq(number), at),
             model: ModelId::new("bench")?,
             top: vec![(label, score)],
             reason: "person 4 of 6, mean 1.00 ≥ 0.80".to_owned(),

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn the_picture_lies_in_the_corner_in_the_stated_order_and_the_rest_is_grey() {
-        let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+        let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
         let rgb: Vec<u8> = std::iter::repeat_n([200, 100, 50], 32 * 16).flatten().collect();
         let frame = Frame::new(CameraId::new("c").unwrap(), at, 32, 16, rgb).unwrap();
         let mut planes = vec![0.0; 3 * 64];

@@ -29,7 +29,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Frame, Cause> {
 
 /// A frame of no camera.
 pub(super) fn frame(width: u32, height: u32, rgb: Vec<u8>) -> Result<Frame, Cause> {
-    let at = FrameRef { seq: FrameSeq(0), stamp: Stamp::new(0, 0) };
+    let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));
     Ok(Frame::new(CameraId::new("trainer")?, at, width, height, rgb)?)
 }
 
