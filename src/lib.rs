@@ -38,6 +38,7 @@ pub mod domain;
 pub mod doors;
 pub mod evidence;
 pub mod infer;
+pub mod matroska;
 pub mod notify;
 pub mod rules;
 pub mod shutdown;

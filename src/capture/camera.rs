@@ -8,18 +8,21 @@ use std::time::Duration;
 
 use super::quality::Quality;
 use super::thin::Thinner;
+use super::timeline::{MediaTime, Timeline, Worth};
 use super::{
     CaptureError, Copied, Copying, Counters, FrameSource, Grab, Opener, Pace, Picture, Settings, Slowdown,
     Spawn, When, ffmpeg,
 };
 use crate::backoff::Backoff;
 use crate::clock::Clock;
-use crate::domain::{CameraState, Frame, FrameRef, FrameSeq, Stamp, StreamPart};
+use crate::domain::{CameraState, Frame, FrameClock, FrameRef, FrameSeq, Stamp, StreamPart};
 use crate::shutdown::Stop;
 use crate::words::in_words;
 
 /// The longest wait between two signs of life.
 const TURN: Duration = Duration::from_secs(1);
+/// A turn of the loop that takes longer was no turn: the machine slept, or we were stopped.
+const LONGEST_TURN: Duration = Duration::from_secs(4);
 /// A source that gave pictures for this long had recovered: the next loss starts with a short pause again.
 const HEALTHY: Duration = Duration::from_secs(10);
 /// A camera's pictures come no closer than this, 125 a second; a source that floods us is held back by its pipe.
@@ -40,9 +43,10 @@ pub type Open = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CaptureError> + 
 /// One camera, ready to run on its thread.
 ///
 /// # Stamps
-/// In real time a frame is stamped when it has arrived whole. Played fast, frame `n` is stamped `n / fps` after
-/// the first one, as if it had been played at its own rate, so that durations in rules mean the same; such stamps
-/// run ahead of the clock or behind it.
+/// In real time a frame is stamped with the moment when it was taken, as `timeline` finds it: its arrival, less the time that it
+/// waited on the way. What is late or made up is passed over, counted, and said. Played fast, a frame is stamped so long after
+/// the first as it lies behind it in its file (in a folder, frame `n` lies at `n / fps`), as if it had been played at its own rate,
+/// so that durations in rules mean the same; such stamps run ahead of the clock or behind it.
 pub struct Camera {
     settings: Settings,
     clock: Arc<dyn Clock>,
@@ -53,9 +57,11 @@ pub struct Camera {
     copy_sink: Option<CopySink>,
     /// Of the last picture that the source gave.
     last_stamp: Option<Stamp>,
+    timeline: Timeline,
     quality: Quality,
     next_seq: u64,
-    first_stamp: Option<Stamp>,
+    /// When the first picture was played fast, and how far it lay in its file.
+    first_stamp: Option<(Stamp, i64)>,
     complaints: HashSet<String>,
     /// How long the last opening gave good pictures.
     healthy: Duration,
@@ -98,6 +104,7 @@ impl Camera {
     #[must_use]
     pub fn with_open(settings: Settings, clock: Arc<dyn Clock>, open: Open) -> Self {
         Self {
+            timeline: Timeline::new(settings.settle),
             settings,
             clock,
             open,
@@ -202,6 +209,7 @@ impl Camera {
     fn run_once(&mut self, stop: &Stop, sink: &mut dyn FnMut(Frame), health: &mut Health<'_>) -> Over {
         self.healthy = Duration::ZERO;
         self.last_stamp = None;
+        self.timeline.reopened();
         self.copying.set_works(false);
         self.counters.turn(self.clock.now());
         let mut source = match (self.open)() {
@@ -218,9 +226,17 @@ impl Camera {
         let mut last_good = opened;
         let mut last_damage = None;
         let mut frames = 0u64;
+        let mut turned = opened;
         loop {
             let now = self.clock.now();
             self.counters.turn(now);
+            let stood_still = now.since(std::mem::replace(&mut turned, now));
+            if stood_still > LONGEST_TURN
+                && self.pace() == Pace::Realtime
+                && let Some(over) = self.stood_still(stood_still, now)
+            {
+                return over;
+            }
             self.pass_copies(source.as_mut(), now);
             if stop.is_requested() {
                 return Over::Stopped;
@@ -245,24 +261,44 @@ impl Camera {
                     let again = self.settings.looped && frames > 0;
                     return if again { Over::Again } else { Over::Ended };
                 }
-                Grab::Waited(_, arrived) => *arrived,
-                Grab::Picture(_) | Grab::Encoded(_) | Grab::Damaged(_) => self.clock.now(),
-            };
-            if let Grab::Waited(..) = grab {
-                self.counters.captured.add_one();
-            } else if let Grab::Picture(_) | Grab::Encoded(_) = grab {
-                self.counters.captured.add_one();
-                if self.pace() == Pace::Realtime && !self.is_due(&mut thinner, stamp, stop) {
-                    self.counters.thinned.add_one();
-                    last_good = stamp;
-                    self.last_stamp = Some(stamp);
-                    continue;
+                Grab::Waited(_, arrived) => {
+                    self.counters.captured.add_one();
+                    self.timeline.came(*arrived);
+                    *arrived
                 }
-            }
+                Grab::Damaged(_) => self.clock.now(),
+                Grab::Picture(_, timing) | Grab::Encoded(_, timing) => {
+                    self.counters.captured.add_one();
+                    let arrived = timing.arrived.unwrap_or_else(|| self.clock.now());
+                    if self.pace() == Pace::Fast {
+                        self.played_fast(arrived, timing.media)
+                    } else {
+                        match self.judge(arrived, timing.media) {
+                            Worth::Fresh(stamp) if self.is_due(&mut thinner, stamp, arrived, stop) => stamp,
+                            Worth::Fresh(stamp) => {
+                                self.counters.thinned.add_one();
+                                (last_good, self.last_stamp) = (arrived, Some(stamp));
+                                continue;
+                            }
+                            Worth::Passed => {
+                                self.counters.late.add_one();
+                                last_good = arrived;
+                                let why = self.timeline.complaint(arrived).unwrap_or_default();
+                                health.becomes(CameraState::Degraded, &why);
+                                continue;
+                            }
+                            Worth::Hopeless(why) => {
+                                return Over::Lost(CameraState::Offline, why, Duration::ZERO);
+                            }
+                        }
+                    }
+                }
+            };
             match decoded(grab).and_then(|picture| self.frame(picture, stamp)) {
                 Ok(frame) => {
                     self.quality.saw(false);
-                    match self.quality.complaint() {
+                    let troubled = || self.timeline.complaint(self.clock.now());
+                    match self.quality.complaint().or_else(troubled) {
                         None => {
                             let size = format!("{}x{}", frame.width(), frame.height());
                             health.becomes(CameraState::Online, &size);
@@ -289,12 +325,12 @@ impl Camera {
             return;
         };
         let last = self.last_stamp.unwrap_or(now);
-        let part = |Copied { when, codec, is_key, bytes }| {
+        let part = |Copied { when, codec, is_key, bytes, head }| {
             let stamp = match when {
                 When::Arrived(stamp) => stamp,
                 When::Before(time) => last.minus(time),
             };
-            StreamPart { stamp, codec, is_key, bytes: bytes.into() }
+            StreamPart { stamp, codec, is_key, bytes, head }
         };
         sink(copied.into_iter().map(part).collect());
     }
@@ -315,29 +351,66 @@ impl Camera {
         self.settings.effective_pace()
     }
 
-    /// Whether a picture that came now is due. Holds a flood back.
-    fn is_due(&self, thinner: &mut Thinner, now: Stamp, stop: &Stop) -> bool {
+    /// What a picture of the running source is worth.
+    fn judge(&mut self, arrived: Stamp, media: Option<MediaTime>) -> Worth {
+        if self.settings.source.is_live() {
+            self.timeline.judge(arrived, media, self.clock.now())
+        } else {
+            self.timeline.play(arrived)
+        }
+    }
+
+    /// Nobody read the source for so long. What has piled up behind us meanwhile is old: a live source is opened anew.
+    fn stood_still(&mut self, time: Duration, now: Stamp) -> Option<Over> {
+        self.timeline.stopped(time, now);
+        let piles_up = self.settings.source.is_live() && !self.settings.source.may_be_silent();
+        piles_up.then(|| {
+            let why = format!("it was not read for {:.1} s: what has come since is too old", time.as_secs_f32());
+            Over::Lost(CameraState::Offline, why, Duration::ZERO)
+        })
+    }
+
+    /// When a picture that is played fast was taken.
+    fn played_fast(&mut self, arrived: Stamp, media: Option<MediaTime>) -> Stamp {
+        let at = media.map_or_else(
+            || (self.next_seq as f64 / f64::from(self.settings.fps.max(0.01)) * 1e6) as i64,
+            |media| media.us,
+        );
+        let (first, origin) = *self.first_stamp.get_or_insert((arrived, at));
+        let stamp = first.plus(Duration::from_micros((at - origin).max(0).unsigned_abs()));
+        // A loop begins at zero again; time does not.
+        match self.last_stamp.filter(|last| *last >= stamp) {
+            Some(last) => {
+                self.first_stamp = Some((last.plus(self.settings.period()), at));
+                last.plus(self.settings.period())
+            }
+            None => stamp,
+        }
+    }
+
+    /// Whether a picture that was taken at `stamp` is due. Holds a flood back.
+    fn is_due(&self, thinner: &mut Thinner, stamp: Stamp, arrived: Stamp, stop: &Stop) -> bool {
         thinner.set_period(self.slowdown.stretch(self.settings.period()));
-        let too_close = thinner.since_last(now).and_then(|gap| CLOSEST.checked_sub(gap));
+        let too_close = thinner.since_last(arrived).and_then(|gap| CLOSEST.checked_sub(gap));
         if let Some(rest) = too_close {
             // The loop asks for the stop itself.
             let _ = stop.wait_for(rest);
         }
-        thinner.is_due(now)
+        thinner.is_due(stamp, arrived)
     }
 
-    /// The next frame, from a picture that arrived at this moment.
-    fn frame(&mut self, picture: Picture, arrived: Stamp) -> Result<Frame, CaptureError> {
-        let first = *self.first_stamp.get_or_insert(arrived);
-        let stamp = match self.pace() {
-            Pace::Realtime => arrived,
-            Pace::Fast => first
-                .plus(Duration::from_secs_f64(self.next_seq as f64 / f64::from(self.settings.fps.max(0.01)))),
-        };
+    /// The next frame, from a picture that was taken at this moment.
+    fn frame(&mut self, picture: Picture, stamp: Stamp) -> Result<Frame, CaptureError> {
         self.last_stamp = Some(stamp);
-        let at = FrameRef::new(FrameSeq(self.next_seq), stamp);
+        let (run, clock) = match self.pace() {
+            Pace::Realtime => (self.timeline.run(), self.timeline.clock()),
+            Pace::Fast => (0, FrameClock::Media),
+        };
+        let at = FrameRef { seq: FrameSeq(self.next_seq), stamp, run, clock };
         let Picture { width, height, pixels } = picture;
+        let withheld = self.timeline.withheld(self.clock.now());
         Frame::new(self.settings.camera.clone(), at, width, height, pixels)
+            .map(|frame| frame.withhold(withheld))
             .map_err(|error| CaptureError::Damaged { what: "a picture".to_owned(), why: error.to_string() })
     }
 
@@ -363,8 +436,8 @@ fn lost(error: &CaptureError) -> Over {
 /// The picture of a grab that holds one.
 fn decoded(grab: Grab) -> Result<Picture, CaptureError> {
     match grab {
-        Grab::Picture(picture) | Grab::Waited(picture, _) => Ok(picture),
-        Grab::Encoded(encoded) => encoded.decode(),
+        Grab::Picture(picture, _) | Grab::Waited(picture, _) => Ok(picture),
+        Grab::Encoded(encoded, _) => encoded.decode(),
         Grab::Damaged(error) => Err(error),
         Grab::Nothing | Grab::End => Err(CaptureError::NoFrame),
     }

@@ -8,13 +8,13 @@ use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES, check_size};
 use super::mjpeg::{Found, Splitter};
 use super::process::{Limits, Outlet, Output, Process};
 use super::raw::Cutter;
-use super::schedule::Schedule;
+use super::timeline::Timing;
 use super::{
     CaptureError, CommandOutput, Copied, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings,
-    ffmpeg, ts, y4m,
+    ffmpeg, nut, ts,
 };
 use crate::clock::Clock;
-use crate::domain::CameraId;
+use crate::domain::{CameraId, Stamp};
 use crate::shutdown::Stop;
 
 /// How often a request to stop is noticed while a child is silent.
@@ -23,10 +23,12 @@ const TURN: Duration = Duration::from_millis(250);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// What ffmpeg may take. Decoders in software, their threads and stacks need well below 1 GiB at 4K; they write no
 /// file and open few.
-const FFMPEG_LIMITS: Limits = Limits { address_space: Some(4 << 30), file_size: Some(0), files: Some(256) };
+pub(super) const FFMPEG_LIMITS: Limits = Limits { address_space: Some(4 << 30), file_size: Some(0), files: Some(256) };
 /// Drivers of hardware map more memory than they use, and keep caches in files.
-const HARDWARE_LIMITS: Limits = Limits { address_space: None, file_size: None, files: Some(1024) };
+pub(super) const HARDWARE_LIMITS: Limits = Limits { address_space: None, file_size: None, files: Some(1024) };
 const READ_BYTES: usize = 64 << 10;
+/// A picture that is played so much after its moment shifts all that follow.
+const LATE: Duration = Duration::from_millis(100);
 
 /// Cuts the child's bytes into pictures.
 enum Framer {
@@ -41,10 +43,10 @@ enum Framer {
         read: Vec<u8>,
     },
     /// What ffmpeg writes.
-    Y4m {
+    Nut {
         width: u32,
         height: u32,
-        splitter: y4m::Splitter,
+        splitter: nut::Splitter,
     },
 }
 
@@ -61,8 +63,12 @@ pub(super) struct ChildSource {
     clock: Arc<dyn Clock>,
     /// We set the pace, not the program.
     paced: bool,
-    /// When the next picture is due, where we set the pace.
-    schedule: Option<Schedule>,
+    /// A picture that waits for its moment, where we set the pace.
+    early: Option<(Grab, Duration)>,
+    /// When the first picture was played, where we set the pace; later, when we could not keep up.
+    origin: Option<Stamp>,
+    /// The moment of the last picture that was given, since the beginning of its file.
+    played: Option<Duration>,
     frames: u64,
     /// Ending with status 0 is the end of a file, not a loss.
     may_end: bool,
@@ -81,7 +87,7 @@ impl ChildSource {
     ) -> Result<Self, CaptureError> {
         let call = ffmpeg::call(source, settings, copies.then(|| clock.now()))?;
         let is_live = ffmpeg::is_live(&source.input);
-        let framer = Framer::y4m(settings)?;
+        let framer = Framer::nut(settings)?;
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
         let outlet = if copies { Outlet::SocketAndSide } else { Outlet::Socket };
         let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), outlet, limits)?;
@@ -90,7 +96,9 @@ impl ChildSource {
             framer,
             clock,
             paced: call.paced,
-            schedule: None,
+            early: None,
+            origin: None,
+            played: None,
             frames: 0,
             may_end: !is_live,
             copier: copies.then(|| Copier::new(is_live)),
@@ -113,7 +121,9 @@ impl ChildSource {
             framer,
             clock,
             paced: false,
-            schedule: None,
+            early: None,
+            origin: None,
+            played: None,
             frames: 0,
             may_end: false,
             copier: None,
@@ -122,16 +132,29 @@ impl ChildSource {
         })
     }
 
-    /// A picture was taken: when is the next one due?
-    fn schedule_next(&mut self) {
-        match (&mut self.schedule, self.framer.rate()) {
-            (Some(schedule), _) => schedule.advance(),
-            (None, Some(rate)) if self.paced => {
-                let mut schedule = Schedule::new(self.clock.clone(), Duration::from_secs_f64(1.0 / rate));
-                schedule.advance();
-                self.schedule = Some(schedule);
-            }
-            (None, _) => {}
+    /// The picture that waits for its moment, when that has come; `None` when `deadline` or a stop comes first.
+    fn when_due(&mut self, deadline: Duration, stop: &Stop) -> Option<Grab> {
+        let (grab, at) = self.early.take()?;
+        let now = self.clock.now();
+        let due = self.origin.get_or_insert(now.minus(at)).plus(at);
+        let wait = due.since(now);
+        if stop.wait_for(wait.min(deadline)) || wait > deadline {
+            self.early = Some((grab, at));
+            return None;
+        }
+        // What was missed is not caught up with.
+        if now.since(due) > LATE {
+            self.origin = Some(now.minus(at));
+        }
+        self.played = Some(at);
+        Some(grab)
+    }
+
+    /// The times of a live stream that ffmpeg has opened are its own making as likely as not: they are not believed.
+    fn dated(&self, grab: Grab) -> Grab {
+        match grab {
+            Grab::Encoded(picture, _) if !self.may_end => Grab::Encoded(picture, Timing::NOW),
+            grab => grab,
         }
     }
 
@@ -176,6 +199,7 @@ impl ChildSource {
         if !said.is_empty() {
             said.insert_str(0, ": ");
         }
+        ffmpeg::heed(&said);
         if self.framer.is_inside() {
             said.push_str(" (in the middle of a picture)");
         }
@@ -191,14 +215,24 @@ impl ChildSource {
 impl FrameSource for ChildSource {
     fn next(&mut self, deadline: Duration, stop: &Stop) -> Result<Grab, CaptureError> {
         let began = self.clock.now();
-        if self.schedule.as_ref().is_some_and(|schedule| !schedule.is_due(deadline, stop)) {
-            return Ok(Grab::Nothing);
-        }
         loop {
+            if self.early.is_some() {
+                let passed = self.clock.now().since(began);
+                return Ok(self.when_due(deadline.saturating_sub(passed), stop).unwrap_or(Grab::Nothing));
+            }
             if let Some(found) = self.framer.take() {
-                self.frames += u64::from(matches!(found, Ok(Grab::Encoded(_))));
-                self.schedule_next();
-                return found.map_err(|foreign| self.foreign(foreign));
+                let grab = found.map_err(|foreign| self.foreign(foreign))?;
+                let Grab::Encoded(_, timing) = &grab else { return Ok(grab) };
+                self.frames += 1;
+                let at = timing.media.map(|media| Duration::from_micros(media.us.max(0).unsigned_abs()));
+                match at {
+                    Some(at) if self.paced => self.early = Some((grab, at)),
+                    _ => {
+                        self.played = at;
+                        return Ok(self.dated(grab));
+                    }
+                }
+                continue;
             }
             let passed = self.clock.now().since(began);
             if passed >= deadline || stop.is_requested() {
@@ -218,10 +252,8 @@ impl FrameSource for ChildSource {
     }
 
     fn copied(&mut self) -> Vec<Copied> {
-        let rate = self.framer.rate().filter(|rate| *rate > 0.0);
-        let taken = self.frames.checked_sub(1).zip(rate);
-        let taken = taken.map(|(last, rate)| Duration::from_secs_f64(last as f64 / rate));
-        self.copier.as_mut().map_or_else(Vec::new, |copier| copier.take(taken, self.has_ended))
+        let (played, has_ended) = (self.played, self.has_ended);
+        self.copier.as_mut().map_or_else(Vec::new, |copier| copier.take(played, has_ended))
     }
 
     fn copies(&self) -> bool {
@@ -244,18 +276,18 @@ impl Framer {
         })
     }
 
-    fn y4m(settings: &Settings) -> Result<Self, CaptureError> {
+    fn nut(settings: &Settings) -> Result<Self, CaptureError> {
         let (width, height) = (settings.width, settings.height);
         check_size(width, height)?;
-        let splitter = y4m::Splitter::new(frame_bytes(PixelFormat::Yuv420p, settings)?);
-        Ok(Framer::Y4m { width, height, splitter })
+        let splitter = nut::Splitter::new(frame_bytes(PixelFormat::Yuv420p, settings)?);
+        Ok(Framer::Nut { width, height, splitter })
     }
 
     /// Where to read to, with free capacity.
     fn room(&mut self) -> &mut Vec<u8> {
         match self {
             Framer::Raw { cutter, .. } => cutter.room(),
-            Framer::Y4m { splitter, .. } => splitter.room(),
+            Framer::Nut { splitter, .. } => splitter.room(),
             Framer::Mjpeg { read, .. } => {
                 read.reserve_exact(READ_BYTES);
                 read
@@ -271,32 +303,26 @@ impl Framer {
         }
     }
 
-    /// Pictures a second, where the stream says so.
-    fn rate(&self) -> Option<f64> {
-        match self {
-            Framer::Y4m { splitter, .. } => splitter.rate(),
-            Framer::Raw { .. } | Framer::Mjpeg { .. } => None,
-        }
-    }
-
     /// The next picture, if it is complete; what else was there, if it is too much.
     fn take(&mut self) -> Option<Result<Grab, Foreign>> {
         match self {
             Framer::Raw { format, width, height, cutter } => {
-                cutter.take().map(|frame| Ok(Grab::Encoded(Encoded::raw(*format, *width, *height, frame))))
+                let picture = |frame| Encoded::raw(*format, *width, *height, frame);
+                cutter.take().map(|frame| Ok(Grab::Encoded(picture(frame), Timing::NOW)))
             }
             Framer::Mjpeg { splitter, .. } => match splitter.next() {
-                Found::Picture(bytes) => Some(Ok(Grab::Encoded(Encoded::jpeg(bytes)))),
+                Found::Picture(bytes) => Some(Ok(Grab::Encoded(Encoded::jpeg(bytes), Timing::NOW))),
                 Found::Broken(why) => Some(Ok(Grab::Damaged(CaptureError::broken_jpeg(why)))),
                 Found::Nothing(bytes) => Some(Err(Foreign::Bytes(bytes))),
                 Found::More => None,
             },
-            Framer::Y4m { width, height, splitter } => match splitter.take() {
+            Framer::Nut { width, height, splitter } => match splitter.take() {
                 Ok(None) => None,
-                Ok(Some(frame)) => {
-                    Some(Ok(Grab::Encoded(Encoded::raw(PixelFormat::Yuv420p, *width, *height, frame))))
+                Ok(Some((at_ns, frame))) => {
+                    let picture = Encoded::raw(PixelFormat::Yuv420p, *width, *height, frame);
+                    Some(Ok(Grab::Encoded(picture, Timing::media(at_ns / 1_000))))
                 }
-                Err(y4m::NotY4m(why)) => Some(Err(Foreign::Line(why))),
+                Err(nut::NotNut(why)) => Some(Err(Foreign::Line(why))),
             },
         }
     }
@@ -305,7 +331,7 @@ impl Framer {
     fn is_inside(&self) -> bool {
         match self {
             Framer::Raw { cutter, .. } => cutter.is_inside(),
-            Framer::Y4m { splitter, .. } => splitter.is_inside(),
+            Framer::Nut { splitter, .. } => splitter.is_inside(),
             Framer::Mjpeg { splitter, .. } => splitter.is_inside(),
         }
     }

@@ -101,7 +101,8 @@ impl Copier {
             };
             let Some((_, _, unit)) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= unit.bytes.len();
-            copied.push(Copied { when, codec, is_key: unit.is_key, bytes: unit.bytes });
+            let bytes = unit.bytes.into();
+            copied.push(Copied { when, codec, is_key: unit.is_key, bytes, head: None });
         }
         copied
     }

@@ -1,5 +1,6 @@
 //! Whether a camera's own stream is to be copied beside its pictures, and whether that succeeds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -73,7 +74,9 @@ pub struct Copied {
     /// Likewise.
     pub is_key: bool,
     /// Likewise.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<[u8]>,
+    /// Likewise.
+    pub head: Option<Arc<[u8]>>,
 }
 
 /// When a coded picture was captured.

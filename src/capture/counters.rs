@@ -9,6 +9,7 @@ use crate::domain::Stamp;
 pub struct Counters {
     pub(super) captured: Tally,
     pub(super) thinned: Tally,
+    pub(super) late: Tally,
     pub(super) damaged: Tally,
     pub(super) reopened: Tally,
     pub(super) stalled: Tally,
@@ -40,6 +41,12 @@ impl Counters {
     #[must_use]
     pub fn thinned(&self) -> u64 {
         self.thinned.get()
+    }
+
+    /// Pictures that were passed over because they were late or made up.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.late.get()
     }
 
     /// Pictures that could not be decoded.

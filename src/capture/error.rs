@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::HttpError;
+use super::{HttpError, RtspError};
 
 /// Why a camera gives no picture. Everything here is tried again by [`super::Camera::run`]; the messages hold no
 /// credentials. They do not name the camera: whoever reports them does.
@@ -172,6 +172,9 @@ pub enum CaptureError {
     /// A camera's web server.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// An RTSP camera.
+    #[error(transparent)]
+    Rtsp(#[from] RtspError),
     /// No frame within the time allowed.
     #[error("no frame came within {0:?}")]
     TimedOut(Duration),
@@ -188,6 +191,7 @@ impl CaptureError {
     pub(super) fn patience(&self) -> Duration {
         let is_login = match self {
             Self::Http(HttpError::LoginRefused { .. } | HttpError::LoginWanted { .. }) => true,
+            Self::Rtsp(error) => error.is_login(),
             // As ffmpeg says it, whatever the protocol.
             Self::Exited { said, .. } => said.contains("401 Unauthorized"),
             _ => false,

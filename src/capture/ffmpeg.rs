@@ -1,8 +1,8 @@
 //! What ffmpeg is asked to do.
 //!
 //! ffmpeg decodes, scales and thins in its own process: decoders of untrusted video stay out of our address
-//! space. It writes planar YUV, half the bytes of RGB. Each kind of input may use its own protocols only, so a
-//! playlist inside a video file cannot reach the network.
+//! space. It writes planar YUV, half the bytes of RGB, each picture with its moment (see `nut`): none is made up to fill a gap.
+//! Each kind of input may use its own protocols only, so a playlist inside a video file cannot reach the network.
 //!
 //! Whoever may read `/proc` sees a program's arguments. So a URL that holds a login, or is to be given one, does not
 //! stand among them: ffmpeg reads it from its standard input, as a list of one entry for its `concat` demuxer.
@@ -14,6 +14,7 @@
 //! and 5, and `stall_after` covers a silent peer anyway.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{CaptureError, Decoder, FfmpegInput, Pace, Pictures, Settings, redact};
@@ -66,7 +67,7 @@ pub(super) struct Call {
     pub(super) args: Vec<String>,
     /// What it is to find on its standard input.
     pub(super) input: Option<Secret>,
-    /// It writes as fast as it is read, and the head of its stream says how fast that is to be; else frames as they come.
+    /// It writes as fast as it is read, and we play its pictures at their moments; else pictures as they come.
     pub(super) paced: bool,
 }
 
@@ -108,17 +109,49 @@ pub(super) fn call(
         }
         args.extend(["-i", &target]);
     }
-    let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings), settings.width, settings.height);
     if copy_from.is_some() {
         args.extend(["-map", "0:v:0"]);
     }
-    // YUV4MPEG2 and not raw frames also where its rate is not asked for: ffmpeg copies a raw frame once more.
-    args.extend(["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "pipe:1"]);
     let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    args.extend(pictures(settings));
     if let Some(from) = copy_from {
         args.extend(copy(from, is_rtsp));
     }
     Ok(Call { args, input: list, paced })
+}
+
+/// How ffmpeg is called to decode an endless film in Matroska that comes through its standard input, without a delay.
+pub(super) fn decode_pipe(decoder: Decoder, wanted: Pictures, settings: &Settings) -> Vec<String> {
+    let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe"];
+    args.extend(decoder_options(decoder));
+    if wanted == Pictures::Referenced {
+        args.extend(["-skip_frame", "noref"]);
+    }
+    args.extend(["-copyts", "-probesize", "32", "-analyzeduration", "0", "-f", "matroska", "-i", "pipe:0"]);
+    let mut args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+    args.extend(pictures(settings));
+    args
+}
+
+/// The first output: pictures of the wanted size and rate, each with its moment, as soon as it is there. With more threads
+/// the encoder of raw pictures would hold one back.
+fn pictures(settings: &Settings) -> Vec<String> {
+    let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings.fps), settings.width, settings.height);
+    let timing = if LACKS_FPS_MODE.load(Relaxed) { "-vsync" } else { "-fps_mode" };
+    let mut args = vec!["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-threads", "1"];
+    args.extend([timing, "passthrough", "-enc_time_base", "-1", "-c:v", "rawvideo"]);
+    args.extend(["-flush_packets", "1", "-write_index", "0", "-f", "nut", "pipe:1"]);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+/// ffmpeg before 5.1 calls the option by another name.
+static LACKS_FPS_MODE: AtomicBool = AtomicBool::new(false);
+
+/// Takes note of what an ffmpeg that ended had said: the next is called accordingly.
+pub(super) fn heed(said: &str) {
+    if said.contains("fps_mode") {
+        LACKS_FPS_MODE.store(true, Relaxed);
+    }
 }
 
 /// The second output. Times of later openings lie behind those of earlier ones, so that a clip may have both.
@@ -183,14 +216,12 @@ fn escaped(text: &str) -> String {
     text.bytes().map(one).collect()
 }
 
-/// The filter that sets the rate. Played fast, frame `n` must lie at `n / fps`, so slow videos are filled up with
-/// repeated frames; in real time a source slower than `fps` keeps its own rate.
-fn rate(settings: &Settings) -> String {
-    let fps = settings.fps;
-    match settings.effective_pace() {
-        Pace::Fast => format!("fps={fps}"),
-        Pace::Realtime => format!("fps=fps='if(gt(source_fps,0),min(source_fps,{fps}),{fps})'"),
-    }
+/// The filter that thins: the first picture of each slot of `1 / fps` seconds goes through, and the one at which the time goes
+/// back. It makes up none. A picture a hundredth of a slot early counts as being on time.
+fn rate(fps: f32) -> String {
+    let slot = |t: &str| format!("floor({t}*{fps}+0.01)");
+    let (now, before) = (slot("t"), slot("prev_selected_t"));
+    format!("select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gt({now},{before})'")
 }
 
 #[cfg(test)]
@@ -208,6 +239,7 @@ mod tests {
             fps: 5.0,
             width: 64,
             height: 48,
+            settle: Duration::ZERO,
             stall_after: Duration::from_secs(1),
             pace,
             looped,
@@ -230,7 +262,7 @@ mod tests {
             "{line}"
         );
         assert!(!line.contains("http"));
-        assert!(line.contains("yuv4mpegpipe"), "its rate is told: {line}");
+        assert!(line.contains("-f nut pipe:1"), "its moments are told: {line}");
     }
 
     #[test]
@@ -238,7 +270,7 @@ mod tests {
         let line = line("rtsp://h/live", Pace::Fast, true);
         assert!(line.contains("-rtsp_transport tcp -i rtsp://h/live"), "{line}");
         assert!(!line.contains("-stream_loop"), "{line}");
-        assert!(line.contains("min(source_fps,5)"), "{line}");
+        assert!(line.contains("floor(t*5+0.01)"), "{line}");
     }
 
     #[test]

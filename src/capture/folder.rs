@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::decode::load_picture;
 use super::schedule::Schedule;
+use super::timeline::Timing;
 use super::{CaptureError, FrameSource, Grab, Pace, Settings};
 use crate::clock::Clock;
 use crate::shutdown::Stop;
@@ -76,7 +77,7 @@ impl FrameSource for FolderSource {
         match load_picture(&file) {
             Ok(picture) => {
                 self.good = true;
-                Ok(Grab::Picture(picture))
+                Ok(Grab::Picture(picture, Timing::NOW))
             }
             Err(error) => Ok(Grab::Damaged(error)),
         }

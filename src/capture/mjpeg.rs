@@ -9,6 +9,8 @@ const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
 const DHT: u8 = 0xc4;
+/// So much of what stands before a picture is kept, in bytes.
+const BEFORE: usize = 1024;
 
 /// Where a walk stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,10 @@ pub(super) struct Splitter {
     limit: usize,
     /// Bytes dropped since the last picture.
     dropped: usize,
+    /// The last of them: what stood before the picture.
+    before: Vec<u8>,
+    /// They belong to the picture before.
+    before_is_old: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +125,7 @@ fn find_start(bytes: &[u8], from: usize) -> Option<usize> {
 
 impl Splitter {
     pub(super) fn new(limit: usize) -> Self {
-        Self { held: Vec::new(), walk: Walk { pos: 0, at: At::Gap }, limit, dropped: 0 }
+        Self { held: Vec::new(), walk: Walk { pos: 0, at: At::Gap }, limit, dropped: 0, before: Vec::new(), before_is_old: false }
     }
 
     /// Adds bytes as they came.
@@ -156,6 +162,23 @@ impl Splitter {
         }
     }
 
+    /// The last bytes that stood before the picture that was found last, at most [`BEFORE`].
+    pub(super) fn before(&self) -> &[u8] {
+        &self.before
+    }
+
+    fn drop_from_gap(&mut self, count: usize) {
+        if std::mem::take(&mut self.before_is_old) {
+            self.before.clear();
+        }
+        let dropped = self.held.drain(..count);
+        let newest = dropped.as_slice();
+        self.before.extend_from_slice(&newest[newest.len().saturating_sub(BEFORE)..]);
+        let surplus = self.before.len().saturating_sub(BEFORE);
+        self.before.drain(..surplus);
+        self.dropped += count;
+    }
+
     /// Whether bytes of an unfinished picture are held.
     pub(super) fn is_inside(&self) -> bool {
         self.walk.at != At::Gap
@@ -165,16 +188,13 @@ impl Splitter {
     fn enter(&mut self) -> bool {
         match find_start(&self.held, 0) {
             Some(start) => {
-                self.dropped += start;
-                self.held.drain(..start);
+                self.drop_from_gap(start);
                 self.walk = Walk { pos: 2, at: At::Marker };
                 true
             }
             None => {
                 let keep = self.held.len().min(2);
-                let gone = self.held.len() - keep;
-                self.dropped += gone;
-                self.held.drain(..gone);
+                self.drop_from_gap(self.held.len() - keep);
                 false
             }
         }
@@ -185,6 +205,7 @@ impl Splitter {
         let picture = std::mem::replace(&mut self.held, rest);
         self.walk.at = At::Gap;
         self.dropped = 0;
+        self.before_is_old = true;
         picture
     }
 

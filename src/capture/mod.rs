@@ -13,11 +13,14 @@
 //! | `source` | the trait, opening, trying out |
 //! | `child`, `process`, `ffmpeg`, `presets` | programs that write pictures |
 //! | `http` | web servers of cameras: Motion JPEG and single pictures |
+//! | `rtsp` | RTSP cameras; the only place that knows retina |
+//! | `timeline` | how old a picture is, and whether its camera's time can be trusted |
+//! | `tls`, `waiting` | whom to trust, and how to wait, on the network |
 //! | `copying`, `copier`, `ts` | the stream of ffmpeg's input as it is, beside its pictures |
 //! | `folder`, `inbox` | pictures in a folder, and those that come into one |
 //! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
-//! | `mjpeg`, `raw`, `y4m`, `decode` | bytes to pixels |
+//! | `mjpeg`, `raw`, `nut`, `decode` | bytes to pixels |
 //! | `redact` | no credentials in what is shown |
 
 mod camera;
@@ -32,20 +35,24 @@ mod folder;
 mod http;
 mod inbox;
 mod mjpeg;
+mod nut;
 pub mod onvif;
 pub mod presets;
 mod process;
 mod quality;
 mod raw;
 mod redact;
+mod rtsp;
 mod schedule;
 mod settings;
 mod slowdown;
 mod source;
 mod thin;
+mod timeline;
+mod tls;
 mod ts;
 pub mod v4l2;
-mod y4m;
+mod waiting;
 
 pub use camera::{Camera, CopySink, Open};
 pub use copying::{Copied, Copying, When};
@@ -55,6 +62,8 @@ pub use error::CaptureError;
 pub use folder::is_picture_name;
 pub use http::{Address, HttpCamera, HttpError};
 pub use redact::redact;
+pub use rtsp::{RtspAddress, RtspCamera, RtspError, Transport};
 pub use settings::{CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source};
 pub use slowdown::Slowdown;
+pub use timeline::{MediaTime, Timing};
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};

@@ -68,6 +68,8 @@ pub(super) enum Outlet {
     Socket,
     /// Into a socket, and a second output over its standard input.
     SocketAndSide,
+    /// Into a socket, and its standard input is a socket that we write to for as long as it lives.
+    Fed,
 }
 
 /// A running program.
@@ -107,7 +109,7 @@ impl Process {
         let failed = |source| CaptureError::Start { program: program.to_owned(), source };
         let mut command = tied_command(path);
         let (stdin, side) = match outlet {
-            Outlet::SocketAndSide => {
+            Outlet::SocketAndSide | Outlet::Fed => {
                 let (ours, theirs) = UnixStream::pair().map_err(failed)?;
                 (OwnedFd::from(theirs).into(), Some(ours))
             }
@@ -138,10 +140,19 @@ impl Process {
         if let Some(mut stdin) = stdin {
             stdin.write_all(input).map_err(failed)?;
         }
+        if outlet == Outlet::Fed {
+            return Ok(process);
+        }
         if let Some(mut side) = process.side.as_ref() {
             side.write_all(input).and_then(|()| side.shutdown(Shutdown::Write)).map_err(failed)?;
         }
         Ok(process)
+    }
+
+    /// Our ends of the input and the output of a program that is [`Outlet::Fed`], both non-blocking; once.
+    pub(super) fn take_ends(&mut self) -> Option<(UnixStream, UnixStream)> {
+        let output = self.stdout.take()?;
+        Some((self.side.take()?, UnixStream::from(output)))
     }
 
     /// The program's name, as configured.

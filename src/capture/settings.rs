@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CaptureError, HttpCamera, ffmpeg};
+use super::{CaptureError, HttpCamera, RtspCamera, ffmpeg};
 use crate::domain::{CameraId, Codec, Login};
 
 /// What one camera is and how it is to be read.
@@ -19,6 +19,8 @@ pub struct Settings {
     pub width: u32,
     /// See `width`.
     pub height: u32,
+    /// Its frames open no door in this time after it came online.
+    pub settle: Duration,
     /// No frame for this long is a stall: the source is closed and opened anew. Counts from the opening, too.
     pub stall_after: Duration,
     /// How a file or folder is played; everything else is always `Realtime`.
@@ -51,6 +53,8 @@ pub enum Source {
     },
     /// A file or URL that ffmpeg opens, in a child process.
     Ffmpeg(FfmpegInput),
+    /// An RTSP camera, which we connect to ourselves.
+    Rtsp(RtspCamera),
     /// A camera's web server: Motion JPEG or single pictures, read in this process.
     Http(HttpCamera),
     /// A folder of JPEG, PNG, BMP or WebP pictures.
@@ -77,7 +81,7 @@ impl Source {
         match self {
             Source::Folder { watch, .. } => *watch,
             Source::Ffmpeg(file) => ffmpeg::is_live(&file.input),
-            Source::V4l2 { .. } | Source::Http(_) | Source::Command { .. } => true,
+            Source::V4l2 { .. } | Source::Rtsp(_) | Source::Http(_) | Source::Command { .. } => true,
         }
     }
 

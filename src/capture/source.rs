@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::decode::Encoded;
-use super::{CaptureError, Copied, Copying, Settings, Source, child, folder, http, inbox, v4l2};
+use super::timeline::Timing;
+use super::{CaptureError, Copied, Copying, Settings, Source, child, folder, http, inbox, rtsp, v4l2};
 use crate::clock::Clock;
 use crate::domain::{Pixels, Stamp};
 use crate::shutdown::Stop;
@@ -25,10 +26,10 @@ pub struct Picture {
 /// What a source had to give.
 #[derive(Debug)]
 pub enum Grab {
-    /// A picture, decoded.
-    Picture(Picture),
-    /// A picture that is still to be decoded, so that one that is not due costs nothing.
-    Encoded(Encoded),
+    /// A picture, decoded, and its time.
+    Picture(Picture, Timing),
+    /// A picture that is still to be decoded, so that one that is not due costs nothing, and its time.
+    Encoded(Encoded, Timing),
     /// A picture that arrived earlier, at this moment, and had to wait for its turn; decoded.
     Waited(Picture, Stamp),
     /// A picture came but is unusable; the source goes on.
@@ -95,12 +96,15 @@ impl Opener {
         let clock = self.clock.clone();
         Ok(match &settings.source {
             Source::V4l2 { device } => {
-                Box::new(v4l2::open(device, settings, &self.spawn, self.readers.clone())?)
+                Box::new(v4l2::open(device, settings, &self.spawn, self.readers.clone(), clock)?)
             }
             Source::Ffmpeg(input) => {
                 Box::new(child::ChildSource::ffmpeg(input, settings, clock, self.copying.is_due())?)
             }
-            Source::Http(camera) => Box::new(http::HttpSource::open(camera, settings)?),
+            Source::Rtsp(camera) => {
+                Box::new(rtsp::RtspSource::open(camera, settings, clock, Arc::clone(&self.copying))?)
+            }
+            Source::Http(camera) => Box::new(http::HttpSource::open(camera, settings, clock)?),
             Source::Folder { path, watch: false } => {
                 Box::new(folder::FolderSource::open(path, settings, clock)?)
             }
@@ -145,8 +149,8 @@ pub fn probe(
             return Err(damaged.unwrap_or(CaptureError::TimedOut(timeout)));
         }
         let (picture, format) = match source.next(timeout - passed, stop)? {
-            Grab::Picture(picture) | Grab::Waited(picture, _) => (Ok(picture), "rgb24"),
-            Grab::Encoded(encoded) => {
+            Grab::Picture(picture, _) | Grab::Waited(picture, _) => (Ok(picture), "rgb24"),
+            Grab::Encoded(encoded, _) => {
                 let format = encoded.format();
                 (encoded.decode(), format)
             }

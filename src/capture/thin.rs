@@ -23,14 +23,14 @@ impl Thinner {
         self.period = period;
     }
 
-    /// Time since the last picture that was asked about.
+    /// Time since the arrival of the last picture that was asked about.
     pub(super) fn since_last(&self, now: Stamp) -> Option<Duration> {
         self.last.map(|last| now.since(last))
     }
 
-    /// Whether a picture of this moment is due; moments must not go back.
-    pub(super) fn is_due(&mut self, now: Stamp) -> bool {
-        self.last = Some(now);
+    /// Whether a picture of this moment is due, which arrived then; neither must go back.
+    pub(super) fn is_due(&mut self, now: Stamp, arrived: Stamp) -> bool {
+        self.last = Some(arrived);
         let Some(due) = self.due else {
             self.due = Some(now.plus(self.period));
             return true;
@@ -52,7 +52,8 @@ mod tests {
     /// How many of the pictures at these milliseconds are let through at 5 a second.
     fn passed(at_ms: impl Iterator<Item = u64>) -> usize {
         let mut thinner = Thinner::new(Duration::from_millis(200));
-        at_ms.filter(|ms| thinner.is_due(Stamp::new(ms * 1000, 0))).count()
+        let at = |ms: &u64| Stamp::new(ms * 1000, 0);
+        at_ms.filter(|ms| thinner.is_due(at(ms), at(ms))).count()
     }
 
     #[test]

@@ -30,7 +30,9 @@ use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC};
 
 use super::decode::Encoded;
-use super::{CaptureError, FrameSource, Grab, PixelFormat, Settings, Spawn, mjpeg};
+use super::{CaptureError, FrameSource, Grab, MediaTime, PixelFormat, Settings, Spawn, Timing, mjpeg};
+use crate::clock::Clock;
+use crate::domain::Stamp;
 use crate::shutdown::Stop;
 
 /// Pumps of one camera that may hang at the same time.
@@ -119,6 +121,7 @@ pub(super) fn open(
     settings: &Settings,
     spawn: &Spawn,
     readers: Arc<AtomicUsize>,
+    clock: Arc<dyn Clock>,
 ) -> Result<V4l2Source, CaptureError> {
     let (node, number) = choice::resolve(device)?;
     let stuck = readers.load(Ordering::SeqCst);
@@ -134,7 +137,7 @@ pub(super) fn open(
     let named = device.clone();
     let work = move || {
         let _running = running;
-        if let Err(error) = pump(&named, &node, number, &wish, &sender) {
+        if let Err(error) = pump(&named, &node, number, &wish, clock.as_ref(), &sender) {
             // While an earlier reader hangs on it, the device refuses everything as busy.
             let error = match error {
                 CaptureError::Device { device, .. } | CaptureError::InUse { device } if stuck > 0 => {
@@ -157,6 +160,7 @@ fn pump(
     node: &Path,
     number: u32,
     wish: &Wish,
+    clock: &dyn Clock,
     frames: &Sender<Result<Grab, CaptureError>>,
 ) -> Result<(), CaptureError> {
     let offer = negotiate(device, node, wish)?;
@@ -170,8 +174,9 @@ fn pump(
     camera.open_stream().map_err(refused("stream"))?;
     log::info!("{}: {exact}", device.display());
     loop {
-        let buffer = camera.frame_raw().map_err(refused("give a frame"))?;
-        match frames.try_send(Ok(cut(&buffer, &offer))) {
+        let buffer = camera.frame().map_err(refused("give a frame"))?;
+        let timing = timing(buffer.capture_timestamp(), clock.now());
+        match frames.try_send(Ok(cut(buffer.buffer(), &offer, timing))) {
             // The reader has the one before still to take: this one is thinned here.
             Ok(()) | Err(TrySendError::Full(_)) => {}
             Err(TrySendError::Disconnected(_)) => return Ok(()),
@@ -179,21 +184,32 @@ fn pump(
     }
 }
 
+/// When a frame was taken: the kernel stamps it, and nokhwa says that by the wall clock. What that clock does meanwhile
+/// plays no part: the two moments lie a few microseconds apart.
+fn timing(taken: Option<Duration>, now: Stamp) -> Timing {
+    let taken_us = taken.and_then(|taken| i64::try_from(taken.as_micros()).ok());
+    let age_us = taken_us.map(|taken_us| now.wall_us() - taken_us);
+    let media = age_us.map(|age| MediaTime { us: now.mono_us().cast_signed() - age, step: 1 });
+    Timing { arrived: Some(now), media }
+}
+
 /// The picture in a driver's buffer, which may be larger than the picture.
-fn cut(buffer: &[u8], offer: &Offer) -> Grab {
+fn cut(buffer: &[u8], offer: &Offer, timing: Timing) -> Grab {
     let damaged = |why: &str| {
         Grab::Damaged(CaptureError::Damaged { what: "a frame of the device".to_owned(), why: why.to_owned() })
     };
     match offer.layout {
         Layout::Mjpeg => match mjpeg::trim(buffer) {
-            Some(picture) => Grab::Encoded(Encoded::jpeg(picture.to_vec())),
+            Some(picture) => Grab::Encoded(Encoded::jpeg(picture.to_vec()), timing),
             None => damaged("it holds no whole JPEG picture"),
         },
         Layout::Yuyv => {
             let wanted = PixelFormat::Yuyv.frame_bytes(offer.width, offer.height);
             match wanted.and_then(|n| buffer.get(..n)) {
                 Some(frame) => {
-                    Grab::Encoded(Encoded::raw(PixelFormat::Yuyv, offer.width, offer.height, frame.to_vec()))
+                    let picture =
+                        Encoded::raw(PixelFormat::Yuyv, offer.width, offer.height, frame.to_vec());
+                    Grab::Encoded(picture, timing)
                 }
                 None => damaged("it is shorter than its format says"),
             }
@@ -254,13 +270,14 @@ mod tests {
     #[test]
     fn a_drivers_buffer_is_cut_to_its_picture() {
         let offer = |layout| Offer { layout, width: 3, height: 2, rate: 5 };
+        let cut = |bytes: &[u8], offer: &Offer| cut(bytes, offer, Timing::NOW);
         let jpeg = [&[0xff, 0xd8, 0xff, 0xda, 0, 2, 1, 0xff, 0xd9][..], &[0; 4000]].concat();
         assert!(
-            matches!(cut(&jpeg, &offer(Layout::Mjpeg)), Grab::Encoded(e) if e == Encoded::jpeg(jpeg[..9].to_vec()))
+            matches!(cut(&jpeg, &offer(Layout::Mjpeg)), Grab::Encoded(e, _) if e == Encoded::jpeg(jpeg[..9].to_vec()))
         );
         assert!(matches!(cut(&[0; 4000], &offer(Layout::Mjpeg)), Grab::Damaged(_)));
         let whole = Encoded::raw(PixelFormat::Yuyv, 3, 2, vec![9; 16]);
-        assert!(matches!(cut(&[9; 20], &offer(Layout::Yuyv)), Grab::Encoded(e) if e == whole));
+        assert!(matches!(cut(&[9; 20], &offer(Layout::Yuyv)), Grab::Encoded(e, _) if e == whole));
         assert!(matches!(cut(&[9; 15], &offer(Layout::Yuyv)), Grab::Damaged(_)));
     }
 }

@@ -33,11 +33,11 @@ sections! {
     KEEP "{ age, size }" ["age", "size"]
     PRESENCE "[presence]" ["gap"]
     CAMERA "[[camera]]" [
-        "id", "source", "fps", "size", "stall_after", "announce_after", "pace", "loop", "clips", "motion", "crops",
+        "id", "source", "fps", "size", "settle", "stall_after", "announce_after", "pace", "loop", "clips", "motion", "crops",
         "tamper", "mask", "zone", "line",
     ]
     SOURCE "source = { … }" [
-        "v4l2", "ffmpeg", "decoder", "codec", "decode", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
+        "v4l2", "rtsp", "transport", "ffmpeg", "connect", "decoder", "codec", "decode", "http", "ca_file", "user", "password_file", "folder", "watch", "command",
         "format", "preset",
     ]
     MOTION "motion = { … }" ["min_area", "min_change", "min_size", "shadows", "hold"]

@@ -94,7 +94,7 @@ pub struct CameraConfig {
 }
 
 impl CameraConfig {
-    /// Whether its own stream may be shown in clips: it is wanted, comes through ffmpeg, and nothing of it is masked.
+    /// Whether its own stream may be shown in clips: it is wanted, it has one, and nothing of it is masked.
     #[must_use]
     pub fn may_copy(&self) -> bool {
         may_copy(self.copies, &self.capture.source, &self.watch.masks)
@@ -102,7 +102,8 @@ impl CameraConfig {
 }
 
 fn may_copy(wanted: bool, source: &capture::Source, masks: &[Polygon]) -> bool {
-    wanted && matches!(source, capture::Source::Ffmpeg(_)) && masks.is_empty()
+    let has_a_stream = matches!(source, capture::Source::Ffmpeg(_) | capture::Source::Rtsp(_));
+    wanted && has_a_stream && masks.is_empty()
 }
 
 /// A configuration that can be used, with what should be said about it.

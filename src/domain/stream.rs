@@ -22,7 +22,9 @@ pub struct StreamPart {
     pub codec: Codec,
     /// Whether it can be decoded without those before it.
     pub is_key: bool,
-    /// Packets of MPEG-TS (ISO/IEC 13818-1), 188 bytes each; before a key picture also those that describe the stream.
-    /// Parts put one after the other, the first of them a key picture, are a stream again.
+    /// Packets of MPEG-TS (ISO/IEC 13818-1), 188 bytes each, before a key picture also those that describe the stream; or
+    /// a cluster of Matroska (RFC 9559). Parts put one after the other, the first of them a key picture, are a stream again.
     pub bytes: Arc<[u8]>,
+    /// Of a key picture in Matroska: what a film that begins with it begins with. A film has one head only.
+    pub head: Option<Arc<[u8]>>,
 }

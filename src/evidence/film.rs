@@ -137,7 +137,9 @@ pub fn copy(parts: &[StreamPart], stop: &Stop) -> Result<Vec<u8>, EvidenceError>
         options.extend(["-tag:v", "hvc1"]);
     }
     options.extend(["-movflags", "+faststart", "-f", "mp4"]);
-    child::convert(parts.iter().map(|part| &part.bytes[..]), "mpegts", &options, stop)
+    let head = parts.first().and_then(|part| part.head.as_deref());
+    let form = if head.is_some() { "matroska" } else { "mpegts" };
+    child::convert(head.into_iter().chain(parts.iter().map(|part| &part.bytes[..])), form, &options, stop)
 }
 
 /// When the first picture was taken, as ffmpeg reads it.

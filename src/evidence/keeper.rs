@@ -311,6 +311,7 @@ mod tests {
             codec: crate::domain::Codec::H264,
             is_key: ms.is_multiple_of(1000),
             bytes: vec![0; bytes].into(),
+            head: None,
         };
         ms.step_by(50).map(part).collect()
     }

@@ -265,6 +265,7 @@ mod tests {
             codec: crate::domain::Codec::H264,
             is_key: t.is_multiple_of(group),
             bytes: vec![0; 100].into(),
+            head: None,
         };
         tenths.map(|t| ring.push(part(t), KEEP, bound)).collect()
     }

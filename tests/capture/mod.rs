@@ -32,6 +32,7 @@ fn settings(source: Source) -> Settings {
         fps: 10.0,
         width: 64,
         height: 48,
+        settle: Duration::ZERO,
         stall_after: Duration::from_secs(5),
         pace: Pace::Realtime,
         looped: false,

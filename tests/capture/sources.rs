@@ -1,6 +1,6 @@
 //! What holds for every source: trying it out, and the loop's answer to faults that no real source shows on demand.
 
-use portero::capture::{CaptureError, FrameSource, Grab, Picture, ProbeReport, probe, v4l2};
+use portero::capture::{CaptureError, FrameSource, Grab, Picture, ProbeReport, Timing, probe, v4l2};
 use portero::shutdown::Stop;
 
 use super::*;
@@ -63,7 +63,7 @@ impl FrameSource for Script {
 }
 
 fn picture() -> Result<Grab, CaptureError> {
-    Ok(Grab::Picture(Picture { width: 2, height: 1, pixels: vec![7; 6].into() }))
+    Ok(Grab::Picture(Picture { width: 2, height: 1, pixels: vec![7; 6].into() }, Timing::NOW))
 }
 
 /// A camera whose openings follow a script; then it cannot be opened any more.
@@ -95,7 +95,8 @@ fn a_lost_source_is_opened_again_and_each_state_is_told_once() {
 #[test]
 fn damaged_pictures_alone_are_a_stall_with_their_reason() {
     let damaged = || Ok(Grab::Damaged(CaptureError::Damaged { what: "a.jpg".into(), why: "cut off".into() }));
-    let wrong = Ok(Grab::Picture(Picture { width: 5, height: 5, pixels: vec![0; 3].into() }));
+    let picture = Picture { width: 5, height: 5, pixels: vec![0; 3].into() };
+    let wrong = Ok(Grab::Picture(picture, Timing::NOW));
     let running = scripted(vec![vec![damaged(), damaged(), wrong]], false);
     let why = running.reaches(CameraState::Stalled);
     assert!(why.starts_with("no good picture for 0.5 s; the last: "), "{why}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Address;
+use crate::capture::tls::BadCertificates;
 
 /// Why a camera's web server gives no picture. Everything but the first two is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -127,4 +128,10 @@ pub enum HttpError {
         /// What came.
         found: String,
     },
+}
+
+impl From<BadCertificates> for HttpError {
+    fn from(BadCertificates { path, why }: BadCertificates) -> Self {
+        HttpError::Certificates { path, why }
+    }
 }

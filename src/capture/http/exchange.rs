@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 
 use super::login::Proof;
 use super::message::{Body, HEAD_BYTES, Head};
-use super::{Address, HttpCamera, HttpError, tls};
+use super::{Address, HttpCamera, HttpError};
+use crate::capture::tls;
 use crate::domain::Login;
 
 /// How long a connection may take, TLS and all.

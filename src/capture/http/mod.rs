@@ -15,16 +15,18 @@
 //! |---|---|
 //! | `address` | urls |
 //! | `message` | heads and bodies of answers |
-//! | `exchange`, `login`, `tls` | one request: connection, redirects, login, whom to trust |
+//! | `dating` | when a picture was taken, where the server says so |
+//! | `exchange`, `login` | one request: connection, redirects, login |
 
 mod address;
+mod dating;
 mod error;
 mod exchange;
 mod login;
 mod message;
-mod tls;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -36,12 +38,11 @@ use exchange::{Answer, Visitor};
 
 use super::decode::{Encoded, MAX_STREAM_PICTURE_BYTES};
 use super::mjpeg::{Found, Splitter};
-use super::{CaptureError, FrameSource, Grab, Settings};
+use super::waiting::over;
+use super::{CaptureError, FrameSource, Grab, MediaTime, Settings, Timing};
+use crate::clock::Clock;
 use crate::domain::Login;
 use crate::shutdown::Stop;
-
-/// How often a request to stop is noticed while a camera is silent.
-const TURN: Duration = Duration::from_millis(100);
 
 /// A camera's web server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +64,11 @@ pub(super) struct HttpSource {
 
 impl HttpSource {
     /// Starts asking; returns before anything has come.
-    pub(super) fn open(camera: &HttpCamera, settings: &Settings) -> Result<Self, CaptureError> {
+    pub(super) fn open(
+        camera: &HttpCamera,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, CaptureError> {
         let visitor = Visitor::new(camera)?;
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -72,7 +77,7 @@ impl HttpSource {
         let (sender, grabs) = channel(1);
         let period = settings.period();
         drop(runtime.spawn(async move {
-            let mut delivery = Delivery { visitor, pictures: 0, sender };
+            let mut delivery = Delivery { visitor, clock, pictures: 0, sender };
             let Err(error) = delivery.run(period).await else { return };
             // Nobody listens when the camera was closed meanwhile.
             let _ = delivery.sender.send(Err(error.into())).await;
@@ -105,19 +110,10 @@ impl Drop for HttpSource {
     }
 }
 
-/// Waits until the deadline has passed or stopping is requested.
-async fn over(deadline: Duration, stop: &Stop) {
-    let mut left = deadline;
-    while !left.is_zero() && !stop.is_requested() {
-        let slice = left.min(TURN);
-        tokio::time::sleep(slice).await;
-        left -= slice;
-    }
-}
-
 /// Fetches pictures and hands them over one by one.
 struct Delivery {
     visitor: Visitor,
+    clock: Arc<dyn Clock>,
     /// Pictures found, whole or not.
     pictures: u64,
     sender: Sender<Result<Grab, CaptureError>>,
@@ -128,6 +124,7 @@ impl Delivery {
     async fn run(&mut self, period: Duration) -> Result<(), HttpError> {
         loop {
             let next = tokio::time::Instant::now() + period;
+            let asked = self.clock.now();
             let answer = self.visitor.get().await?;
             let kind = answer.head.media_type();
             if kind.starts_with("text/") || kind.starts_with("video/") || kind == "application/json" {
@@ -135,7 +132,12 @@ impl Delivery {
                 return Err(HttpError::NoPictures { address, found: format!("`{kind}`") });
             }
             let before = self.pictures;
-            if !self.read(answer).await? {
+            // A single picture is no older than the question, unless the camera had it ready.
+            let asked = (!kind.starts_with("multipart/")).then(|| MediaTime {
+                us: asked.mono_us().cast_signed(),
+                step: 1,
+            });
+            if !self.read(answer, asked).await? {
                 return Ok(());
             }
             if kind.starts_with("multipart/") {
@@ -154,7 +156,7 @@ impl Delivery {
     }
 
     /// Reads an answer to its end, if it has one; false when nobody listens any more.
-    async fn read(&mut self, mut answer: Answer) -> Result<bool, HttpError> {
+    async fn read(&mut self, mut answer: Answer, asked: Option<MediaTime>) -> Result<bool, HttpError> {
         let mut splitter = Splitter::new(MAX_STREAM_PICTURE_BYTES);
         loop {
             let read = self.visitor.read(&mut answer, &mut |bytes| splitter.feed(bytes)).await;
@@ -167,7 +169,9 @@ impl Delivery {
                 let grab = match splitter.next() {
                     Found::Picture(bytes) => {
                         self.pictures += 1;
-                        Grab::Encoded(Encoded::jpeg(bytes))
+                        let arrived = Some(self.clock.now());
+                        let dated = asked.or_else(|| dating::moment(splitter.before()));
+                        Grab::Encoded(Encoded::jpeg(bytes), Timing { arrived, media: dated })
                     }
                     Found::Broken(why) => Grab::Damaged(CaptureError::broken_jpeg(why)),
                     Found::Nothing(bytes) => {

@@ -132,6 +132,7 @@ fn receive(arguments: &Arguments) -> anyhow::Result<(Vec<Frame>, usize)> {
         fps: 10.0,
         width,
         height,
+        settle: Duration::ZERO,
         stall_after: Duration::from_secs(10),
         pace: Pace::Fast,
         looped: false,

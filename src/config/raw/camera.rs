@@ -69,10 +69,14 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
     patient(table, &fps, &stall_after);
     let waits = Duration::ZERO..=Duration::from_secs(3_600);
     let announce_after =
-        table.setting("announce_after", Duration::from_secs(3), |value| value.duration(waits)).value;
+        table.setting("announce_after", Duration::from_secs(3), |value| value.duration(waits.clone())).value;
     let copies = table.setting("clips", true, |value| value.word(&CLIPS)).value;
     let source = source::read(table, place, [width, height], fps.value);
     let (pace, looped) = playback(table, source.as_ref());
+    // A file or folder has nothing to settle.
+    let is_live = source.as_ref().is_none_or(Source::is_live);
+    let settle = if is_live { Duration::from_secs(10) } else { Duration::ZERO };
+    let settle = table.setting("settle", settle, |value| value.duration(waits.clone())).value;
     let zones: Vec<RawZone> = table.tables("zone", &keys::ZONE).iter().map(zone).collect();
     super::unique("zone", zones.iter().filter_map(|zone| zone.id.as_ref()), table.report);
     let lines: Vec<RawLine> = table.tables("line", &keys::LINE).iter().map(line).collect();
@@ -84,6 +88,7 @@ pub(super) fn read(table: &Table<'_>, place: &Place) -> RawCamera {
         fps: fps.value,
         width,
         height,
+        settle,
         stall_after: stall_after.value,
         pace,
         looped,

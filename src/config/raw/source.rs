@@ -6,7 +6,8 @@ use toml::Spanned;
 
 use super::login::{certificates, login};
 use crate::capture::{
-    Address, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, Source, presets,
+    Address, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, RtspAddress, RtspCamera,
+    Source, Transport, presets,
 };
 use crate::config::file::Place;
 use crate::config::keys;
@@ -20,7 +21,10 @@ const FORMATS: [(&str, CommandOutput); 4] = [
     ("yuv420p", CommandOutput::Raw(PixelFormat::Yuv420p)),
     ("yuyv", CommandOutput::Raw(PixelFormat::Yuyv)),
 ];
-const KINDS: [&str; 6] = ["v4l2", "ffmpeg", "http", "folder", "command", "preset"];
+const KINDS: [&str; 7] = ["v4l2", "rtsp", "ffmpeg", "http", "folder", "command", "preset"];
+const TRANSPORTS: [(&str, Transport); 2] = [("tcp", Transport::Tcp), ("udp", Transport::Udp)];
+/// Who connects to an RTSP camera: we do, or ffmpeg.
+const CONNECTORS: [(&str, bool); 2] = [("portero", true), ("ffmpeg", false)];
 const CODECS: [(&str, Codec); 2] = [("h264", Codec::H264), ("hevc", Codec::Hevc)];
 const DECODERS: [(&str, Decoder); 4] = [
     ("software", Decoder::Software),
@@ -30,15 +34,17 @@ const DECODERS: [(&str, Decoder); 4] = [
 ];
 const PICTURES: [(&str, Pictures); 2] = [("all", Pictures::All), ("referenced", Pictures::Referenced)];
 /// Keys that only some kinds have: the kinds, and why the others have not.
-const COMPANIONS: [(&str, &[&str], &str); 8] = [
+const COMPANIONS: [(&str, &[&str], &str); 10] = [
     ("format", &["command"], "only a `command` has it"),
     ("watch", &["folder"], "only a `folder` has it"),
-    ("decoder", &["ffmpeg"], "only `ffmpeg` has it"),
+    ("transport", &["rtsp", "ffmpeg"], "only an RTSP camera has it"),
+    ("connect", &["rtsp", "ffmpeg"], "only an RTSP camera has it"),
+    ("decoder", &["rtsp", "ffmpeg"], "only `rtsp` and `ffmpeg` have it"),
     ("codec", &["ffmpeg"], "only `ffmpeg` has it"),
-    ("decode", &["ffmpeg"], "only `ffmpeg` has it"),
-    ("ca_file", &["http"], "only `http` has it"),
-    ("user", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
-    ("password_file", &["http", "ffmpeg"], "only `http` and `ffmpeg` have it"),
+    ("decode", &["rtsp", "ffmpeg"], "only `rtsp` and `ffmpeg` have it"),
+    ("ca_file", &["rtsp", "http", "ffmpeg"], "only `rtsp` and `http` have it"),
+    ("user", &["rtsp", "http", "ffmpeg"], "only `rtsp`, `http` and `ffmpeg` have it"),
+    ("password_file", &["rtsp", "http", "ffmpeg"], "only `rtsp`, `http` and `ffmpeg` have it"),
 ];
 /// Ends of urls that are played rather than looked at: playlists and videos.
 const PLAYED: [&str; 8] = [".m3u8", ".mpd", ".mp4", ".mkv", ".ts", ".flv", ".webm", ".avi"];
@@ -86,7 +92,23 @@ fn shorthand(value: &Value<'_>, text: &str, context: &Context<'_>) -> Option<Sou
     if is_web && !PLAYED.iter().any(|end| path.ends_with(end)) {
         return http(value, text, None, None);
     }
+    if is_rtsp(text) {
+        return rtsp(value, text, None).map(Source::Rtsp);
+    }
     ffmpeg(value, text, context).map(Source::Ffmpeg)
+}
+
+fn is_rtsp(text: &str) -> bool {
+    let lower = text.trim_start().to_ascii_lowercase();
+    lower.starts_with("rtsp://") || lower.starts_with("rtsps://")
+}
+
+/// An RTSP url. A login beside it wins over one within.
+fn rtsp(value: &Value<'_>, text: &str, login: Option<Login>) -> Option<RtspCamera> {
+    match RtspAddress::parse(text) {
+        Ok((address, within)) => Some(RtspCamera { login: login.or(within), ..RtspCamera::new(address) }),
+        Err(error) => value.reject(value.error(error.to_string())),
+    }
 }
 
 fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<Source> {
@@ -109,7 +131,7 @@ fn explicit(table: &Table<'_>, context: &Context<'_>) -> Option<Source> {
     let value = table.get(kind)?;
     match kind {
         "v4l2" => Some(Source::V4l2 { device: PathBuf::from(value.text()?) }),
-        "ffmpeg" => played(table, &value, context),
+        "rtsp" | "ffmpeg" => played(table, &value, context),
         "http" => {
             let (login, ca_file) = (login(table, context.place), table.get("ca_file"));
             let ca_file = ca_file.and_then(|value| certificates(&value, context.place));
@@ -131,8 +153,12 @@ fn http(value: &Value<'_>, text: &str, login: Option<Login>, ca_file: Option<Pat
     }
 }
 
-/// `ffmpeg` with what goes along with it.
+/// `rtsp` or `ffmpeg` with what goes along with it.
 fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option<Source> {
+    let text = value.text()?;
+    if table.get("rtsp").is_some() && !is_rtsp(text) {
+        return value.wrong("a url that begins with rtsp:// or rtsps://");
+    }
     let codec = table.setting("codec", Codec::H264, |value| value.word(&CODECS));
     let decoder = table.get("decoder").map_or(Some(Decoder::Software), |value| {
         Some(match value.word(&DECODERS)? {
@@ -149,7 +175,23 @@ fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option
     }
     let pictures = table.setting("decode", Pictures::All, |value| value.word(&PICTURES)).value;
     let login = login(table, context.place);
-    let input = ffmpeg(value, value.text()?, context)?;
+    let transport = table.setting("transport", Transport::Tcp, |value| value.word(&TRANSPORTS)).value;
+    let is_ours = table.setting("connect", true, |value| value.word(&CONNECTORS)).value;
+    if is_rtsp(text) && is_ours {
+        let ca_file = table.get("ca_file").and_then(|value| certificates(&value, context.place));
+        let camera = rtsp(value, text, login)?;
+        return Some(Source::Rtsp(RtspCamera { ca_file, transport, decoder: decoder?, pictures, ..camera }));
+    }
+    for (key, why) in [("transport", "we do not connect to this source ourselves"), ("ca_file", "ffmpeg checks no certificate")] {
+        table.pointless(key, why);
+    }
+    if !is_rtsp(text) {
+        table.pointless("connect", "only an RTSP camera has it");
+    } else if login.is_some() || RtspAddress::parse(text).is_ok_and(|(_, within)| within.is_some()) {
+        let problem = value.error("ffmpeg is given no login for RTSP: it would pass it on to wherever the camera sends it");
+        return value.reject(problem.help("take `connect = \"ffmpeg\"` away, or let the camera show the stream without a login"));
+    }
+    let input = ffmpeg(value, text, context)?;
     if !input.input.contains("://") {
         for key in ["user", "password_file"] {
             table.pointless(key, "a file asks for no login");

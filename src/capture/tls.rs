@@ -4,7 +4,7 @@
 //! each also as itself, because cameras sign their own certificate, for a name that is not the one they are
 //! reached by, and until a day long gone. Such a certificate is compared byte for byte.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
@@ -15,15 +15,21 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::HttpError;
 
 /// Where Debian and its kin keep the authorities that the system trusts.
 const SYSTEM_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// A file of certificates that cannot be used.
+pub(super) struct BadCertificates {
+    pub(super) path: PathBuf,
+    /// What is wrong with it.
+    pub(super) why: String,
+}
+
 /// What opens secure connections. Reads the file anew, so that a renewed one needs no restart.
-pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, HttpError> {
+pub(super) fn connector(ca_file: Option<&Path>) -> Result<TlsConnector, BadCertificates> {
     let path = ca_file.unwrap_or(Path::new(SYSTEM_STORE));
-    let wrong = |why: String| HttpError::Certificates { path: path.to_owned(), why };
+    let wrong = |why: String| BadCertificates { path: path.to_owned(), why };
     let pem = std::fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let found: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
