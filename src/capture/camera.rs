@@ -365,7 +365,8 @@ impl Camera {
         self.timeline.stopped(time, now);
         let piles_up = self.settings.source.is_live() && !self.settings.source.may_be_silent();
         piles_up.then(|| {
-            let why = format!("it was not read for {:.1} s: what has come since is too old", time.as_secs_f32());
+            let why =
+                format!("it was not read for {:.1} s: what has come since is too old", time.as_secs_f32());
             Over::Lost(CameraState::Offline, why, Duration::ZERO)
         })
     }

@@ -23,7 +23,8 @@ const TURN: Duration = Duration::from_millis(250);
 const FAREWELL: Duration = Duration::from_millis(500);
 /// What ffmpeg may take. Decoders in software, their threads and stacks need well below 1 GiB at 4K; they write no
 /// file and open few.
-pub(super) const FFMPEG_LIMITS: Limits = Limits { address_space: Some(4 << 30), file_size: Some(0), files: Some(256) };
+pub(super) const FFMPEG_LIMITS: Limits =
+    Limits { address_space: Some(4 << 30), file_size: Some(0), files: Some(256) };
 /// Drivers of hardware map more memory than they use, and keep caches in files.
 pub(super) const HARDWARE_LIMITS: Limits = Limits { address_space: None, file_size: None, files: Some(1024) };
 const READ_BYTES: usize = 64 << 10;

@@ -136,7 +136,8 @@ pub(super) fn decode_pipe(decoder: Decoder, wanted: Pictures, settings: &Setting
 /// The first output: pictures of the wanted size and rate, each with its moment, as soon as it is there. With more threads
 /// the encoder of raw pictures would hold one back.
 fn pictures(settings: &Settings) -> Vec<String> {
-    let filter = format!("{},scale={}:{}:flags=bilinear", rate(settings.fps), settings.width, settings.height);
+    let filter =
+        format!("{},scale={}:{}:flags=bilinear", rate(settings.fps), settings.width, settings.height);
     let timing = if LACKS_FPS_MODE.load(Relaxed) { "-vsync" } else { "-fps_mode" };
     let mut args = vec!["-an", "-sn", "-dn", "-vf", &filter, "-pix_fmt", "yuv420p", "-threads", "1"];
     args.extend([timing, "passthrough", "-enc_time_base", "-1", "-c:v", "rawvideo"]);

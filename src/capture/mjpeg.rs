@@ -125,7 +125,14 @@ fn find_start(bytes: &[u8], from: usize) -> Option<usize> {
 
 impl Splitter {
     pub(super) fn new(limit: usize) -> Self {
-        Self { held: Vec::new(), walk: Walk { pos: 0, at: At::Gap }, limit, dropped: 0, before: Vec::new(), before_is_old: false }
+        Self {
+            held: Vec::new(),
+            walk: Walk { pos: 0, at: At::Gap },
+            limit,
+            dropped: 0,
+            before: Vec::new(),
+            before_is_old: false,
+        }
     }
 
     /// Adds bytes as they came.

@@ -65,5 +65,5 @@ pub use redact::redact;
 pub use rtsp::{RtspAddress, RtspCamera, RtspError, Transport};
 pub use settings::{CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source};
 pub use slowdown::Slowdown;
-pub use timeline::{MediaTime, Timing};
 pub use source::{FrameSource, Grab, Opener, Picture, ProbeReport, Spawn, probe};
+pub use timeline::{MediaTime, Timing};

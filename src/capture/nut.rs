@@ -395,7 +395,17 @@ mod tests {
         let made = Command::new("ffmpeg")
             .args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc=size=16x16:rate=4:duration=2"])
             .args(["-vf", "select='not(eq(n,2))'", "-pix_fmt", "yuv420p", "-c:v", "rawvideo"])
-            .args(["-vsync", "passthrough", "-enc_time_base", "-1", "-write_index", "0", "-f", "nut", "pipe:1"])
+            .args([
+                "-vsync",
+                "passthrough",
+                "-enc_time_base",
+                "-1",
+                "-write_index",
+                "0",
+                "-f",
+                "nut",
+                "pipe:1",
+            ])
             .stdin(Stdio::null())
             .output()
             .expect("ffmpeg is not installed: apt-get install ffmpeg");
@@ -403,8 +413,10 @@ mod tests {
         made.stdout
     }
 
+    type Timed = (i64, Vec<u8>);
+
     /// Feeds `bytes` in reads of at most `step`.
-    fn all(bytes: &[u8], step: usize) -> Result<(Splitter, Vec<(i64, Vec<u8>)>), NotNut> {
+    fn all(bytes: &[u8], step: usize) -> Result<(Splitter, Vec<Timed>), NotNut> {
         let mut splitter = Splitter::new(16 * 16 * 3 / 2);
         let mut frames = Vec::new();
         let mut rest = bytes;
@@ -441,7 +453,7 @@ mod tests {
         assert!(splitter.is_inside() && frames.len() == 6);
         let error = all(b"YUV4MPEG2 W16 H16 F5:1 and so on and on", 5).unwrap_err();
         assert!(error.0.contains("instead of a NUT stream"), "{error:?}");
-        let head = [MAGIC, &MAIN.to_be_bytes(), &[0x83, 0xff, 0x7f]].concat();
+        let head = [MAGIC, &MAIN.to_be_bytes(), &[0x84, 0xff, 0x7f]].concat();
         assert!(all(&head, 3).is_err());
         for at in 25..stream.len().min(200) {
             let mut broken = stream.clone();

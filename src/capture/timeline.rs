@@ -22,7 +22,7 @@ pub(super) const LATE: Duration = Duration::from_millis(1_500);
 /// A step of the media time that differs from the time that passed by more than this is none: the clock was set.
 const JUMP: i64 = 1_000_000;
 /// The media time may gain this much on ours before it is called too fast.
-const GAIN: i64 = 300_000;
+const GAIN: i64 = 250_000;
 /// In its first time a connection may bring what had waited at the camera.
 const FIRST: i64 = 2_000_000;
 /// For this long after a break the source must run at its own rate before a frame opens a door again.
@@ -31,7 +31,7 @@ pub(super) const STEADY: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where nothing but a new opening can tell whether they are late.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// Without a clock: intervals that its usual rate is the median of.
+/// Without a clock: intervals that its usual rate is the mean of.
 const INTERVALS: usize = 31;
 /// Without a clock: a picture that comes after so many usual intervals, and after [`JUMP`] at least, comes after a gap.
 const GAP: i64 = 4;
@@ -295,11 +295,10 @@ impl Timeline {
         self.intervals.push(interval);
     }
 
-    /// The median of the last intervals, once there are enough.
+    /// The mean of the last intervals, once there are enough.
     fn usual_interval(&self) -> Option<i64> {
-        let mut sorted = self.intervals.clone();
-        sorted.sort_unstable();
-        (sorted.len() >= INTERVALS / 4).then(|| sorted[sorted.len() / 2].max(1))
+        let count = self.intervals.len();
+        (count >= INTERVALS / 4).then(|| (self.intervals.iter().sum::<i64>() / count as i64).max(1))
     }
 
     /// A picture that was `age` microseconds old when it arrived.
@@ -333,3 +332,6 @@ fn micros(stamp: Stamp) -> i64 {
 fn micros_of(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

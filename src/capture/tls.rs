@@ -15,7 +15,6 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-
 /// Where Debian and its kin keep the authorities that the system trusts.
 const SYSTEM_STORE: &str = "/etc/ssl/certs/ca-certificates.crt";
 

@@ -207,8 +207,7 @@ fn cut(buffer: &[u8], offer: &Offer, timing: Timing) -> Grab {
             let wanted = PixelFormat::Yuyv.frame_bytes(offer.width, offer.height);
             match wanted.and_then(|n| buffer.get(..n)) {
                 Some(frame) => {
-                    let picture =
-                        Encoded::raw(PixelFormat::Yuyv, offer.width, offer.height, frame.to_vec());
+                    let picture = Encoded::raw(PixelFormat::Yuyv, offer.width, offer.height, frame.to_vec());
                     Grab::Encoded(picture, timing)
                 }
                 None => damaged("it is shorter than its format says"),

@@ -133,10 +133,8 @@ impl Delivery {
             }
             let before = self.pictures;
             // A single picture is no older than the question, unless the camera had it ready.
-            let asked = (!kind.starts_with("multipart/")).then(|| MediaTime {
-                us: asked.mono_us().cast_signed(),
-                step: 1,
-            });
+            let asked = (!kind.starts_with("multipart/"))
+                .then(|| MediaTime { us: asked.mono_us().cast_signed(), step: 1 });
             if !self.read(answer, asked).await? {
                 return Ok(());
             }

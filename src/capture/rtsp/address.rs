@@ -84,7 +84,8 @@ fn split_login(rest: &str) -> (Option<&str>, &str) {
         if rest[..first].contains('@') {
             let at = rest[..first].rfind('@').unwrap_or(at);
             // `user:pass@host/path@x`, or a password with both characters in it: a host holds no further `@`.
-            let looks_like_host = rest[at + 1..first].chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
+            let looks_like_host =
+                rest[at + 1..first].chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
             if looks_like_host && !rest[at + 1..first].is_empty() {
                 return (Some(&rest[..at]), &rest[at + 1..]);
             }
@@ -164,7 +165,16 @@ mod tests {
 
     #[test]
     fn what_is_no_url_is_refused_and_a_query_is_never_shown() {
-        for bad in ["", "cam", "http://cam/x", "rtsp://", "rtsp:///x", "rtsp://u:geheim@", "rtsp://a b", "rtsp://c:x/"] {
+        for bad in [
+            "",
+            "cam",
+            "http://cam/x",
+            "rtsp://",
+            "rtsp:///x",
+            "rtsp://u:geheim@",
+            "rtsp://a b",
+            "rtsp://c:x/",
+        ] {
             let error = RtspAddress::parse(bad).unwrap_err().to_string();
             assert!(!error.contains("geheim"), "{error}");
         }

@@ -114,7 +114,8 @@ impl Delivery {
                     (frames, errors) = (frames + 1, 0);
                     let arrived = Some(self.clock.now());
                     let timing = Timing { arrived, media: Some(MediaTime { us: media_us(&frame), step: 1 }) };
-                    self.send(Item::Grab(Ok(Grab::Encoded(Encoded::jpeg(frame.into_data()), timing)))).await?;
+                    self.send(Item::Grab(Ok(Grab::Encoded(Encoded::jpeg(frame.into_data()), timing))))
+                        .await?;
                 }
                 Some(Ok(_)) => {}
             }
@@ -151,7 +152,8 @@ impl Delivery {
         stream.coded += 1;
         let is_key = frame.is_random_access_point();
         if stream.decoder.is_none() {
-            let Some(ParametersRef::Video(parameters)) = playing.session.streams()[playing.stream].parameters()
+            let Some(ParametersRef::Video(parameters)) =
+                playing.session.streams()[playing.stream].parameters()
             else {
                 return self.wait_for_key(stream).await;
             };
@@ -183,7 +185,8 @@ impl Delivery {
         if std::mem::replace(&mut stream.complained, true) {
             return Ok(());
         }
-        let (what, why) = ("its stream".to_owned(), "no key picture has come yet, which the others build on".to_owned());
+        let (what, why) =
+            ("its stream".to_owned(), "no key picture has come yet, which the others build on".to_owned());
         self.send(Item::Grab(Ok(Grab::Damaged(CaptureError::Damaged { what, why })))).await
     }
 

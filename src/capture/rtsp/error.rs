@@ -128,7 +128,12 @@ impl RtspError {
     }
 
     /// An answer with this status code to `request`; `has_login` says whether one was sent.
-    pub(super) fn refused(address: &RtspAddress, request: &'static str, status: u16, has_login: bool) -> Self {
+    pub(super) fn refused(
+        address: &RtspAddress,
+        request: &'static str,
+        status: u16,
+        has_login: bool,
+    ) -> Self {
         let address = address.clone();
         match status {
             401 if has_login => Self::LoginRefused { address },
@@ -147,7 +152,9 @@ impl From<BadCertificates> for RtspError {
 /// What a status code means for somebody who set up a camera (RFC 2326, 11).
 fn meaning(status: u16) -> &'static str {
     match status {
-        300..=399 => "it sends us elsewhere, which is not followed; if that is right, write the other address as the url",
+        300..=399 => {
+            "it sends us elsewhere, which is not followed; if that is right, write the other address as the url"
+        }
         400 => "it does not understand the request; is the path of the url right?",
         403 => "this user may not see the stream",
         404 => "it has no stream at this path",

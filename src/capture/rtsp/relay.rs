@@ -48,7 +48,8 @@ async fn connect(camera: &RtspCamera) -> Result<TlsStream<TcpStream>, RtspError>
     let stream = stream
         .map_err(|error| RtspError::Unreachable { address: address.clone(), why: error.to_string() })?;
     let failed = |source| RtspError::Tls { address: address.clone(), source };
-    let name = ServerName::try_from(address.host().to_owned()).map_err(|error| failed(Error::other(error)))?;
+    let name =
+        ServerName::try_from(address.host().to_owned()).map_err(|error| failed(Error::other(error)))?;
     connector.connect(name, stream).await.map_err(failed)
 }
 
@@ -72,16 +73,15 @@ fn is_ours(peer: SocketAddr, here: SocketAddr) -> bool {
     let wanted = format!("socket:[{inode}]");
     let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return false };
     descriptors.flatten().any(|descriptor| {
-        fs::read_link(descriptor.path()).is_ok_and(|target| target.as_os_str().as_bytes() == wanted.as_bytes())
+        fs::read_link(descriptor.path())
+            .is_ok_and(|target| target.as_os_str().as_bytes() == wanted.as_bytes())
     })
 }
 
 /// The inode of the connection from `local` to `remote` in the kernel's table (proc_pid_net(5)).
 fn inode_of(table: &str, local: SocketAddr, remote: SocketAddr) -> Option<u64> {
     let hexadecimal = |address: SocketAddr| match address {
-        SocketAddr::V4(v4) => {
-            Some(format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port()))
-        }
+        SocketAddr::V4(v4) => Some(format!("{:08X}:{:04X}", u32::from_le_bytes(v4.ip().octets()), v4.port())),
         SocketAddr::V6(_) => None,
     };
     let (local, remote) = (hexadecimal(local)?, hexadecimal(remote)?);

@@ -182,14 +182,21 @@ fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option
         let camera = rtsp(value, text, login)?;
         return Some(Source::Rtsp(RtspCamera { ca_file, transport, decoder: decoder?, pictures, ..camera }));
     }
-    for (key, why) in [("transport", "we do not connect to this source ourselves"), ("ca_file", "ffmpeg checks no certificate")] {
+    for (key, why) in [
+        ("transport", "we do not connect to this source ourselves"),
+        ("ca_file", "ffmpeg checks no certificate"),
+    ] {
         table.pointless(key, why);
     }
     if !is_rtsp(text) {
         table.pointless("connect", "only an RTSP camera has it");
     } else if login.is_some() || RtspAddress::parse(text).is_ok_and(|(_, within)| within.is_some()) {
-        let problem = value.error("ffmpeg is given no login for RTSP: it would pass it on to wherever the camera sends it");
-        return value.reject(problem.help("take `connect = \"ffmpeg\"` away, or let the camera show the stream without a login"));
+        let problem = value
+            .error("ffmpeg is given no login for RTSP: it would pass it on to wherever the camera sends it");
+        return value
+            .reject(problem.help(
+                "take `connect = \"ffmpeg\"` away, or let the camera show the stream without a login",
+            ));
     }
     let input = ffmpeg(value, text, context)?;
     if !input.input.contains("://") {
