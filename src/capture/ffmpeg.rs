@@ -217,12 +217,13 @@ fn escaped(text: &str) -> String {
     text.bytes().map(one).collect()
 }
 
-/// The filter that thins: the first picture of each slot of `1 / fps` seconds goes through, and the one at which the time goes
-/// back. It makes up none. A picture a hundredth of a slot early counts as being on time.
+/// The filter that thins; it makes up none. The first picture of each slot of `1 / fps` seconds goes through, one that comes
+/// nearly a slot after the last (a source of just this rate that trembles is not halved), and one at which the time goes back.
 fn rate(fps: f32) -> String {
     let slot = |t: &str| format!("floor({t}*{fps}+0.01)");
     let (now, before) = (slot("t"), slot("prev_selected_t"));
-    format!("select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gt({now},{before})'")
+    let is_apart = format!("gte((t-prev_selected_t)*{fps},0.9)");
+    format!("select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gt({now},{before})+{is_apart}'")
 }
 
 #[cfg(test)]

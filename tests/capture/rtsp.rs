@@ -1,4 +1,4 @@
-//! RTSP through ffmpeg, against GStreamer's server, and what can go wrong on the way.
+//! RTSP cameras: GStreamer's server, one of our own making whose clock is ours, and what can go wrong on the way.
 
 #![expect(clippy::print_stdout, reason = "a skipped test says why")]
 
@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Stdio};
 
-use portero::capture::Decoder;
-use portero::domain::{Login, Secret};
+use portero::capture::{Decoder, RtspAddress, RtspCamera, Transport};
+use portero::domain::{Login, Secret, Withheld};
 use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,6 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 use crate::support::authority::Authority;
 use crate::support::broker::free_port;
+use crate::support::rtsp_camera::{Manner, RtspServer};
 
 const PYTHON: &str = "/usr/bin/python3";
 const NEEDS: &str = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,bad,ugly}";
@@ -87,8 +88,12 @@ impl Drop for Server {
 fn rtsp(url: &str, login: Option<(&str, &str)>) -> Settings {
     let login =
         login.map(|(user, password)| Login { user: user.into(), password: Secret::new(password.into()) });
-    let source = Source::Ffmpeg(FfmpegInput { login, ..FfmpegInput::new(url) });
-    Settings { stall_after: Duration::from_secs(8), ..settings(source) }
+    let (address, within) = RtspAddress::parse(url).unwrap();
+    camera(RtspCamera { login: login.or(within), ..RtspCamera::new(address) })
+}
+
+fn camera(camera: RtspCamera) -> Settings {
+    Settings { stall_after: Duration::from_secs(8), ..settings(Source::Rtsp(camera)) }
 }
 
 /// A door before an RTSP server: lets in who shows this Basic login, over TLS where it is given keys.
@@ -204,7 +209,7 @@ fn a_login_gets_in_over_tcp_and_shows_in_no_list_of_processes() {
     let running = start(rtsp(&url, Some(LOGIN)));
     let frames = running.frames(12);
     let lines = command_lines();
-    assert!(lines.contains("-f concat -safe 0 -i pipe:0"), "{lines}");
+    assert!(lines.contains("-f matroska -i pipe:0"), "{lines}");
     for secret in ["p@ss", "p%40ss", &format!(":{}/cam", gate.port)] {
         assert!(!lines.contains(secret), "{secret} stands in a command line");
     }
@@ -218,12 +223,20 @@ fn a_login_gets_in_over_tcp_and_shows_in_no_list_of_processes() {
 }
 
 #[test]
-fn rtsps_gets_in_too() {
+fn rtsps_gets_in_too_and_nobody_poses_as_the_camera() {
     let Some(server) = Server::start() else { return };
-    let keys = Authority::new("localhost");
+    let (keys, others) = (Authority::new("localhost"), Authority::new("localhost"));
     let gate = Gate::start(server.port, BASIC, Some(&keys));
-    let running = start(rtsp(&format!("rtsps://127.0.0.1:{}/cam", gate.port), Some(LOGIN)));
-    running.frames(3);
+    let trusting = |ca_file| {
+        let (address, _) = RtspAddress::parse(&format!("rtsps://localhost:{}/cam", gate.port)).unwrap();
+        let login = Login { user: LOGIN.0.into(), password: Secret::new(LOGIN.1.into()) };
+        start(camera(RtspCamera { ca_file, login: Some(login), ..RtspCamera::new(address) }))
+    };
+    trusting(Some(keys.file("ca.crt"))).frames(3);
+    for ca_file in [Some(others.file("ca.crt")), None] {
+        let why = trusting(ca_file).reaches(CameraState::Offline);
+        assert!(why.contains("no secure connection to rtsps://localhost"), "{why}");
+    }
 }
 
 #[test]
@@ -233,10 +246,12 @@ fn a_wrong_password_and_a_wrong_path_are_told_without_the_password() {
     let url = format!("rtsp://127.0.0.1:{}/cam", gate.port);
     let wrong = start(rtsp(&url, Some(("viewer", "geheim'"))));
     let why = wrong.reaches(CameraState::Offline);
-    assert!(why.contains("401 Unauthorized") && !why.contains("geheim"), "{why}");
+    assert!(why.contains("refuses the user or the password (401)") && !why.contains("geheim"), "{why}");
+    let why = start(rtsp(&url, None)).reaches(CameraState::Offline);
+    assert!(why.contains("asks for a login (401): give `user` and `password_file`"), "{why}");
     let lost = start(rtsp(&server.url("/nothing"), None));
     let why = lost.reaches(CameraState::Offline);
-    assert!(why.contains("404 Not Found"), "{why}");
+    assert!(why.contains("404: it has no stream at this path"), "{why}");
 }
 
 #[test]
@@ -253,7 +268,10 @@ fn a_frozen_server_is_a_stall_and_one_that_dies_and_comes_back_another_size_goes
     });
     server.kill();
     let why = running.reaches(CameraState::Offline);
-    assert!(why.starts_with("`ffmpeg` ended (") || why.contains("no picture"), "{why}");
+    assert!(
+        ["broke off", "ended its stream", "cannot be reached", "no picture"].iter().any(|w| why.contains(w)),
+        "{why}"
+    );
     let known = running.state_names().len();
     server.restart_smaller();
     wait_until("it to be back", || {
@@ -283,6 +301,76 @@ fn garbage_in_place_of_rtsp_is_left() {
     assert_eq!(running.counters.frames(), 0);
     drop(running);
     server.join().unwrap();
+}
+
+/// The frames of so many seconds, and the states meanwhile.
+fn watch(manner: Manner, seconds: u64) -> (Vec<Frame>, Vec<(CameraState, String)>) {
+    let server = RtspServer::start(manner);
+    let running = start(rtsp(&server.url(), None));
+    let first = running.frame();
+    let mut frames = vec![first];
+    let until = SystemClock.now().plus(Duration::from_secs(seconds));
+    while SystemClock.now() < until {
+        if let Ok(frame) = running.frames.recv_timeout(Duration::from_millis(100)) {
+            frames.push(frame);
+        }
+    }
+    (frames, running.finish())
+}
+
+#[test]
+fn a_camera_whose_clock_is_set_makes_no_pictures_up_and_a_new_run_begins() {
+    for jump in [10_000, -10_000] {
+        let (frames, states) = watch(Manner { jump: Some((2.0, jump)), ..Manner::default() }, 6);
+        assert!((40..=75).contains(&frames.len()), "{} frames in 6 s of ten a second", frames.len());
+        let runs: Vec<u32> = frames.iter().map(|frame| frame.at().run).collect();
+        assert!(runs[0] < runs[runs.len() - 1], "{runs:?}");
+        let of_old = frames.iter().take_while(|frame| frame.at().run == runs[0]).count();
+        assert!(frames[of_old..].iter().all(|frame| frame.withheld() == Some(Withheld::Unsteady)));
+        let told =
+            states.iter().any(|(state, why)| *state == CameraState::Degraded && why.contains("jumped"));
+        assert!(told, "{states:?}");
+    }
+}
+
+#[test]
+fn what_a_held_network_brings_at_once_is_never_shown_as_new() {
+    // Nothing comes between the 2nd second and the 5th; then everything at once.
+    let (frames, states) = watch(Manner { hold: Some((2.0, 5.0)), ..Manner::default() }, 9);
+    let late = |state: &(CameraState, String)| state.0 == CameraState::Degraded && state.1.contains("late");
+    assert!(states.iter().any(late), "{states:?}");
+    let gap = frames.windows(2).max_by_key(|two| two[1].at().stamp.since(two[0].at().stamp)).unwrap();
+    let gap = gap[1].at().stamp.since(gap[0].at().stamp);
+    // What was at most a second and a half late was looked at, with its true moment.
+    assert!(
+        gap < Duration::from_secs(3),
+        "the stamps are those of the pictures, not of their arrival: {gap:?}"
+    );
+    let held = frames.iter().filter(|frame| frame.at().run != frames[0].at().run);
+    assert!(held.clone().count() > 0 && held.take(20).all(|frame| frame.withheld().is_some()));
+}
+
+#[test]
+fn a_redirect_is_not_followed_and_nobody_else_is_given_the_login() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let there = format!("rtsp://127.0.0.1:{}/loot", elsewhere.local_addr().unwrap().port());
+    let server = RtspServer::start(Manner { redirect: Some(there), ..Manner::default() });
+    let running = start(rtsp(&server.url(), Some(("viewer", "geheim"))));
+    let why = running.reaches(CameraState::Offline);
+    assert!(why.contains("302: it sends us elsewhere, which is not followed"), "{why}");
+    assert!(elsewhere.accept().is_err(), "somebody else was asked");
+}
+
+#[test]
+fn a_stream_that_is_joined_in_the_middle_waits_for_its_key_picture_and_udp_is_taken_where_it_is_said() {
+    let server = RtspServer::start(Manner { begin: 5, ..Manner::default() });
+    start(rtsp(&server.url(), None)).frames(3);
+    let server = RtspServer::start(Manner { udp: true, ..Manner::default() });
+    let why = start(rtsp(&server.url(), None)).reaches(CameraState::Offline);
+    assert!(why.contains("461") && why.contains("`transport = \"udp\"`"), "{why}");
+    let (address, _) = RtspAddress::parse(&server.url()).unwrap();
+    start(camera(RtspCamera { transport: Transport::Udp, ..RtspCamera::new(address) })).frames(3);
 }
 
 #[test]

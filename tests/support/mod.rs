@@ -5,6 +5,7 @@ pub(crate) mod authority;
 pub(crate) mod broker;
 pub(crate) mod daemon;
 pub(crate) mod mount;
+pub(crate) mod rtsp_camera;
 
 use std::time::{Duration, Instant};
 
