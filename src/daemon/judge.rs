@@ -73,6 +73,8 @@ pub(super) struct Judge {
     /// How boxes become tracks, and those of each camera.
     pub(super) tracking: track::Settings,
     pub(super) trackers: BTreeMap<CameraId, Tracker>,
+    /// The run of each camera's time that its tracks belong to.
+    pub(super) runs: BTreeMap<CameraId, u32>,
     pub(super) config_sha256: Arc<str>,
     pub(super) persons: BTreeMap<CameraId, Persons>,
     pub(super) blips: Blips,
@@ -137,6 +139,10 @@ impl Judge {
         let (camera, at) = (frame.camera().clone(), frame.at());
         let settings = self.tracking;
         let tracker = self.trackers.entry(camera.clone()).or_insert_with(|| Tracker::new(settings));
+        if self.runs.insert(camera.clone(), at.run).is_some_and(|run| run != at.run) {
+            // The camera's time broke: whatever is there now is seen for the first time.
+            let _ = tracker.forget();
+        }
         let begun = tracker.begun();
         let tracks = match &sighted.things {
             Some(things) => Some(tracker.step(at.stamp, things.clone())),

@@ -211,6 +211,7 @@ impl Topology {
             detector: detector.map(|d| (d.id.clone(), d.sha256.as_str().into())),
             tracking,
             trackers: BTreeMap::new(),
+            runs: BTreeMap::new(),
             config_sha256: Arc::clone(&self.config.sha256),
             persons: BTreeMap::new(),
             blips: Blips::new(patience),
