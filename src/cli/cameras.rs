@@ -138,7 +138,7 @@ fn print_network(out: &mut dyn Write, camera: &Answerer, ids: &mut BTreeSet<Stri
     let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     writeln!(out, "[[camera]]\nid = \"{}\"", fresh_id(name, "net", ids))?;
     let url = format!("rtsp://{host}{}", stream.unwrap_or("/"));
-    writeln!(out, "source = {{ ffmpeg = {url:?}, user = \"viewer\", password_file = \"camera-password\" }}")
+    writeln!(out, "source = {{ rtsp = {url:?}, user = \"viewer\", password_file = \"camera-password\" }}")
 }
 
 fn known_as(name: &str, hardware: &str) -> String {
