@@ -121,7 +121,7 @@ struct Visit {
     line: Arc<Mutex<TcpStream>>,
     manner: Manner,
     over: Arc<AtomicBool>,
-    udp: Option<SocketAddr>,
+    udp: Option<(UdpSocket, SocketAddr)>,
 }
 
 impl Visit {
@@ -185,8 +185,10 @@ impl Visit {
                 }
                 if let Some((_, ports)) = transport.split_once("client_port=") {
                     let port: u16 = ports.split('-').next().unwrap().parse().unwrap();
-                    self.udp = Some(SocketAddr::from(([127, 0, 0, 1], port)));
-                    let ports = format!("{transport};server_port=40000-40001");
+                    let socket = UdpSocket::bind("127.0.0.1:0")?;
+                    let own = socket.local_addr()?.port();
+                    self.udp = Some((socket, SocketAddr::from(([127, 0, 0, 1], port))));
+                    let ports = format!("{transport};server_port={own}-{}", own.wrapping_add(1));
                     return reply("200 OK", &format!("Transport: {ports}\r\n{session}"));
                 }
                 reply("200 OK", &format!("Transport: {transport}\r\n{session}"))
@@ -197,7 +199,7 @@ impl Visit {
                     line: Arc::clone(&self.line),
                     manner: self.manner.clone(),
                     over: Arc::clone(&self.over),
-                    udp: self.udp.map(|to| (UdpSocket::bind("127.0.0.1:0").unwrap(), to)),
+                    udp: self.udp.take(),
                     sequence: 1,
                 };
                 std::thread::Builder::new().spawn(move || stream.play()).map(drop)
