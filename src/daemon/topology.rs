@@ -3,6 +3,7 @@
 mod gauges;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,12 +29,14 @@ use crate::notify::{self, Publisher};
 use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
-use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
+use crate::store::{Firing, Job, Opening, Recorded, Recorder, RecorderHealth, Store};
 use crate::track;
 use crate::words::in_words;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
 const SEEN_QUEUE: usize = 16;
+/// This program as it runs, also when its file was replaced since.
+const OURSELVES: &str = "/proc/self/exe";
 /// Decisions waiting for the recorder.
 const JOB_QUEUE: usize = 256;
 
@@ -91,6 +94,7 @@ impl Topology {
         if store.left_open() > 0 {
             warn!("{} events were left open by a crash: marked unknown, never run again", store.left_open());
         }
+        let history = store.history(clock.now()).map_err(DaemonError::Store)?;
         let budget = clips::prepare(&mut store, &config, clock.as_ref())?;
         let recorder = Recorder::new(store, Arc::clone(clock));
         let (to_rules, inbox) = bounded::<ToRules>(SEEN_QUEUE);
@@ -129,8 +133,8 @@ impl Topology {
         };
         topology.start_publisher(clock, publisher_stop)?;
         topology.start_recorder(recorder, job_queue, recorder_stop)?;
-        topology.start_doors(clock, grant_queue)?;
-        topology.start_rules(clock, inbox, rules_stop)?;
+        topology.start_doors(clock, grant_queue, history.openings)?;
+        topology.start_rules(clock, inbox, history.firings, rules_stop)?;
         topology.start_workers(clock)?;
         topology.start_cameras(clock, &cameras_stop)?;
         Ok(topology)
@@ -177,9 +181,18 @@ impl Topology {
         })
     }
 
-    fn start_doors(&mut self, clock: &Arc<dyn Clock>, grants: Receiver<Grant>) -> Result<(), DaemonError> {
+    /// What the last run left open is ended before anything else is: this may take some seconds.
+    fn start_doors(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        grants: Receiver<Grant>,
+        openings: Vec<Opening>,
+    ) -> Result<(), DaemonError> {
         let link = DoorLink(self.notified.as_ref().map(|handles| handles.link.clone()));
-        let doors = Doors::new(self.config.doors.clone(), Box::new(link));
+        let mut doors = Doors::new(self.config.doors.clone(), Box::new(link), Path::new(OURSELVES));
+        for Opening { door, event, at } in openings {
+            doors.resume(&door, event, at, clock.as_ref());
+        }
         let (jobs, clock) = (self.job_sender(), Arc::clone(clock));
         spawn(&mut self.doors, "doors", move || {
             doors.run(&grants, clock.as_ref(), &mut |event, outcome| {
@@ -195,14 +208,19 @@ impl Topology {
         &mut self,
         clock: &Arc<dyn Clock>,
         inbox: Receiver<ToRules>,
+        firings: Vec<Firing>,
         stop: Stop,
     ) -> Result<(), DaemonError> {
         let patience = self.config.cameras.iter().map(|c| (c.capture.camera.clone(), c.announce_after));
         let detector = self.detector.as_ref().map(|detector| detector.manifest());
         let default = track::Settings::default();
         let tracking = track::Settings { sure: detector.map_or(default.sure, |d| d.score), ..default };
+        let mut engine = Engine::new(Arc::new(self.config.rules.clone()));
+        for Firing { rule, camera, at } in firings {
+            engine.remember(&rule, &camera, at);
+        }
         let judge = Judge {
-            engine: Engine::new(Arc::new(self.config.rules.clone())),
+            engine,
             clock: Arc::clone(clock),
             jobs: self.job_sender(),
             states: self.notified.as_ref().map(|handles| handles.states.clone()),

@@ -12,6 +12,7 @@
 mod clips;
 mod error;
 mod event;
+mod history;
 mod lock;
 mod reader;
 mod recorder;
@@ -30,6 +31,7 @@ pub const COMMIT_BYTES: u64 = 48 << 10;
 
 pub use error::StoreError;
 pub use event::{Job, NewEvent, Picture, Recorded};
+pub use history::{Firing, History, Opening};
 pub use reader::{Counts, Delivery, Filter, Order, Reader, Stored};
 pub use recorder::{Recorder, RecorderHealth};
 pub use retention::PruneReport;

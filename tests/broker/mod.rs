@@ -26,6 +26,11 @@ use crate::support::wait_until;
 /// Long enough for a loaded machine; nothing waits for it in vain when all is well.
 const SOON: Duration = Duration::from_secs(60);
 
+/// A deadline for a door command that does not pass.
+fn soon() -> Stamp {
+    SystemClock.now().plus(SOON)
+}
+
 /// Rows in memory, shared with the test.
 #[derive(Clone, Default)]
 struct Rows {
