@@ -85,7 +85,7 @@ fn identity(found: &Metadata) -> (u64, u64) {
 }
 
 /// Refuses what the name alone tells, before anything is opened.
-fn check_name(path: &Path) -> Result<(), StoreError> {
+pub(super) fn check_name(path: &Path) -> Result<(), StoreError> {
     let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
     let kind = found.file_type();
     if kind.is_symlink() {

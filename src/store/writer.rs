@@ -11,6 +11,7 @@ use super::event::{NewEvent, Recorded, Write};
 use super::history::Kept;
 use super::lock::WriterLock;
 use super::schema::{self, opening};
+use super::trouble::Note;
 use super::tally::{OutboxBound, Tally, share_percent, verdict_index};
 use super::{COMMIT_BYTES, Settings, StoreError, clips, row};
 use crate::budget::{Extra, WriteBudget};
@@ -32,6 +33,7 @@ pub struct Store {
     ids: ContextV7,
     budget: Arc<WriteBudget>,
     left_open: usize,
+    pub(super) trouble: Note,
     /// Dropped last: nobody else may write before the connection is closed.
     _lock: WriterLock,
 }
@@ -62,6 +64,7 @@ impl Store {
             ids: ContextV7::new(),
             budget,
             left_open,
+            trouble: Note::open(path),
             _lock: lock,
         })
     }

@@ -2,8 +2,8 @@
 
 use portero::notify::{LinkDown, Settings};
 
-use super::{line::Line, soon};
-use super::{Running, SOON, settings};
+use super::line::Line;
+use super::{Running, SOON, settings, soon};
 use crate::support::broker::Broker;
 use crate::support::wait_until;
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portero::clock::SystemClock;
+use portero::clock::{Clock, SystemClock};
 use portero::domain::{
     Alert, Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation,
     Outcome, RuleId, Score, Severity, Stamp, Verdict,
