@@ -124,11 +124,16 @@ fn examined(path: &Path, found: &Examined) -> String {
     let path = path.display();
     match found {
         Examined::New => format!("{path} does not exist yet; the daemon creates it"),
+        Examined::NoFolder => {
+            format!("the folder of {path} does not exist yet: create it before the daemon starts")
+        }
         Examined::Sound { version, whole: true } => format!("{path} is sound, schema version {version}"),
         Examined::Sound { version, whole: false } => {
             format!("{path} has schema version {version}; it is too large to be read as a whole here")
         }
-        Examined::InUse(Some(pid)) => format!("{path} is in use by the running daemon (process {pid}); not read"),
+        Examined::InUse(Some(pid)) => {
+            format!("{path} is in use by the running daemon (process {pid}); not read")
+        }
         Examined::InUse(None) => format!("{path} is in use by the running daemon; not read"),
     }
 }

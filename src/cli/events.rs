@@ -48,7 +48,11 @@ impl Place {
     /// A database that is named has its clips beside it, as the configuration has them unless it says otherwise.
     fn open(&self) -> anyhow::Result<Record> {
         if let Some(path) = &self.db {
-            return Ok(Record { reader: Reader::open(path)?, path: path.clone(), clips: path.with_file_name("clips") });
+            return Ok(Record {
+                reader: Reader::open(path)?,
+                path: path.clone(),
+                clips: path.with_file_name("clips"),
+            });
         }
         let loaded = config::load_storage(&self.file.config).map_err(|problems| {
             let report = problems.render(false);

@@ -89,7 +89,10 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
     let died = supervisor::watch(&mut topology, &signals, options, &clock);
     let summary = topology.stop(options.grace, &clock);
     match died {
-        Some(part) => Err(DaemonError::Died(part)),
+        Some(part) => {
+            log::info!("stopped: {}", summary.line());
+            Err(DaemonError::Died(part))
+        }
         None => Ok(summary),
     }
 }

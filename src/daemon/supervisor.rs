@@ -66,6 +66,7 @@ pub(super) fn watch(
         }
         topology.tell_record();
         if let Some(part) = topology.ended_early() {
+            topology.tell_record();
             error!("stopping: the {part} has ended");
             break Some(part);
         }

@@ -102,6 +102,8 @@ impl Actuator for CommandActuator {
 
     fn is_busy(&mut self, now: Stamp) -> bool {
         let Some(running) = &mut self.running else { return false };
+        // Nobody wants its words any more, but a full pipe would hold it up.
+        running.read_stderr();
         let is_over = running.is_over(self.time_limit, now);
         if is_over {
             self.running = None;

@@ -71,9 +71,8 @@ impl Doors {
 
     /// Doors that are opened by what the caller gives: for fault injection.
     pub fn with_actuators(doors: impl IntoIterator<Item = (Settings, Box<dyn Actuator>)>) -> Self {
-        let door = |(settings, actuator): (Settings, _)| {
-            (settings.door.clone(), Door::new(settings, actuator))
-        };
+        let door =
+            |(settings, actuator): (Settings, _)| (settings.door.clone(), Door::new(settings, actuator));
         Self { doors: doors.into_iter().map(door).collect(), beat: Arc::default() }
     }
 

@@ -149,7 +149,8 @@ impl LiveLink {
         let (reply, answer) = bounded(1);
         let deadline = self.clock.now().plus(self.patience);
         let stage = AtomicU8::new(WAITING);
-        let command = Arc::new(Command { topic: topic.to_owned(), payload, deadline, not_after, stage, reply });
+        let command =
+            Arc::new(Command { topic: topic.to_owned(), payload, deadline, not_after, stage, reply });
         self.commands.try_send(Arc::clone(&command)).map_err(|refused| match refused {
             TrySendError::Full(_) => LinkDown::Busy,
             TrySendError::Disconnected(_) => LinkDown::NotConnected,

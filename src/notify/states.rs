@@ -60,7 +60,11 @@ impl States {
             tamper: None,
             told: None,
         };
-        Self { table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())), record: Arc::default(), bell }
+        Self {
+            table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())),
+            record: Arc::default(),
+            bell,
+        }
     }
 
     /// The camera's connectivity, and why it is so. A camera that is not in the configuration is ignored.
@@ -204,7 +208,10 @@ mod tests {
         assert_eq!(told(&states).len(), 9);
 
         states.set_record(RecordState::Dead, "the disk is gone");
-        assert_eq!(told(&states), ["portero/store dead", r#"portero/store/reason {"reason":"the disk is gone"}"#]);
+        assert_eq!(
+            told(&states),
+            ["portero/store dead", r#"portero/store/reason {"reason":"the disk is gone"}"#]
+        );
         assert!(told(&states).is_empty());
     }
 

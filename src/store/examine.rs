@@ -17,6 +17,8 @@ const WHOLE: u64 = 64 << 20;
 pub enum Examined {
     /// There is none yet; the daemon will create it.
     New,
+    /// Its folder does not exist yet; the daemon does not create it.
+    NoFolder,
     /// It is sound; an older schema is upgraded by the daemon.
     Sound {
         /// Its schema version.
@@ -41,9 +43,7 @@ pub fn examine(path: &Path) -> Result<Examined, StoreError> {
     lock::check_name(path)?;
     let Ok(found) = fs::metadata(path) else {
         return match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-                Err(StoreError::NoFolder(folder.to_owned()))
-            }
+            Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Ok(Examined::NoFolder),
             _ => Ok(Examined::New),
         };
     };

@@ -4,8 +4,8 @@
 //! grant waits for nobody. While the disk is full or fails, jobs are kept and the same group is tried again:
 //! nothing is acted upon, the channel fills up, and the pipeline in front of it has to wait.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};

@@ -76,13 +76,8 @@ impl Store {
         let shortage = self.shortage();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (kept, since_wall_us) = (&self.kept, self.kept.since_wall_us(now_wall_us));
-        let mut step = Step {
-            tally: self.tally.clone(),
-            report: PruneReport::default(),
-            rows: 0,
-            kept,
-            since_wall_us,
-        };
+        let mut step =
+            Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0, kept, since_wall_us };
         for (index, keep) in keeps(&self.settings).into_iter().enumerate() {
             step.too_old(&tx, VERDICTS[index], now_wall_us.saturating_sub(micros(keep)))?;
             let excess = step.tally.events[index].saturating_sub(keep.bytes);

@@ -41,7 +41,9 @@ impl Note {
         let since = since.unwrap_or_default();
         match state {
             RecordState::Ok => self.write(""),
-            RecordState::Failing => self.write(&format!("since {since} the database cannot be written: {why}")),
+            RecordState::Failing => {
+                self.write(&format!("since {since} the database cannot be written: {why}"))
+            }
             RecordState::Dead => self.write(&format!("at {since} the recorder gave up: {why}")),
         }
     }

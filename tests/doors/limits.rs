@@ -30,7 +30,11 @@ fn a_frame_that_grows_too_old_after_the_door_has_judged_it_opens_nothing() {
         let (link, max_age) = (Link::default(), 500 * Duration::from_millis(1));
         let mut doors = doors(vec![Settings { max_age, ..door("front", Mode::Active, kind.clone()) }], &link);
         let outcome = doors.act(&grant(1, "front", noon()), &Slow(AtomicU64::new(0))).unwrap();
-        assert_eq!(outcome.detail(), Some("stale: the frame is 1.0s old, at most 500.0ms is allowed"), "{kind:?}");
+        assert_eq!(
+            outcome.detail(),
+            Some("stale: the frame is 1.0s old, at most 500.0ms is allowed"),
+            "{kind:?}"
+        );
         assert_eq!(outcome.kind(), "refused");
         assert!(link.sent.lock().unwrap().is_empty());
     }
@@ -44,7 +48,11 @@ fn the_link_is_told_until_when_a_command_may_be_written() {
     let frame = noon();
     let later = at(frame.plus(2 * SECOND));
     assert_eq!(doors.act(&grant(1, "front", frame), &later), Some(Outcome::Opened));
-    assert_eq!(*link.deadlines.lock().unwrap(), [frame.plus(3 * SECOND)], "from the frame, not from the grant");
+    assert_eq!(
+        *link.deadlines.lock().unwrap(),
+        [frame.plus(3 * SECOND)],
+        "from the frame, not from the grant"
+    );
 }
 
 #[test]
@@ -65,7 +73,10 @@ fn a_frame_of_unknown_age_opens_only_a_door_that_trusts_its_arrival() {
     let refused = doors(vec![careful.clone()], &Link::default()).act(&undated, &at(noon())).unwrap();
     let why = refused.detail().unwrap();
     assert_eq!(refused.kind(), "refused");
-    assert!(why.contains("camera porch does not date its pictures") && why.contains("trust_arrival = true"), "{why}");
+    assert!(
+        why.contains("camera porch does not date its pictures") && why.contains("trust_arrival = true"),
+        "{why}"
+    );
     let trusting = Settings { trust_arrival: true, ..careful };
     let opened = doors(vec![trusting], &Link::default()).act(&undated, &at(noon()));
     assert_eq!(opened, Some(Outcome::Opened));

@@ -13,9 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded};
 use portero::clock::{Clock, ManualClock, SystemClock};
 use portero::domain::{CameraId, DoorId, EventId, FrameClock, FrameRef, FrameSeq, Outcome, RuleId, Stamp};
-use portero::doors::{
-    Actuator, CommandLink, Doors, Grant, Kind, LinkDown, Mode, Order, Settings, Started,
-};
+use portero::doors::{Actuator, CommandLink, Doors, Grant, Kind, LinkDown, Mode, Order, Settings, Started};
 use serde_json::Value;
 
 use crate::support::wait_until;
@@ -207,7 +205,11 @@ fn a_slow_door_holds_up_nobody_but_itself() {
     let ended = noon().plus(Duration::from_secs(1));
     assert_eq!(doors.poll(ended), [(EventId::from_u128(1), Outcome::Failed("jammed".to_owned()))]);
     let soon = ended.plus(Duration::from_millis(500));
-    assert_eq!(doors.act(&grant(4, "slow", soon), &at(soon)).unwrap().kind(), "refused", "counted from its end");
+    assert_eq!(
+        doors.act(&grant(4, "slow", soon), &at(soon)).unwrap().kind(),
+        "refused",
+        "counted from its end"
+    );
 }
 
 #[test]

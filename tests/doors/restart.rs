@@ -40,7 +40,9 @@ fn a_killed_daemon_leaves_no_door_program_and_forgets_no_limit() {
     wait_until("the door is opened", PATIENCE, || lines(&left).len() == 2);
     daemon.signal(Signal::KILL);
     let pids = [lines(&opened), lines(&left)].concat();
-    wait_until("the program, its child and its grandchild end", PATIENCE, || !pids.iter().any(|pid| is_alive(pid)));
+    wait_until("the program, its child and its grandchild end", PATIENCE, || {
+        !pids.iter().any(|pid| is_alive(pid))
+    });
     drop(daemon);
 
     // Somebody stands there still; nothing may open within the hour.

@@ -19,7 +19,9 @@ fn ages_are_known_after_a_boot_and_one_firing_counts_once() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&settings(folder.path())).unwrap();
     // Both of one firing; then another, and one of days ago.
-    store.record(vec![log_event(0), grant(200_000), alert(Severity::Info, 200_000, 0), grant(200_600)]).unwrap();
+    store
+        .record(vec![log_event(0), grant(200_000), alert(Severity::Info, 200_000, 0), grant(200_600)])
+        .unwrap();
     let now = booted(200_601 + 1800);
     let history = store.history(now).unwrap();
     let ages: Vec<u64> = history.firings.iter().map(|firing| now.since(firing.at).as_secs()).collect();

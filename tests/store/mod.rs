@@ -8,6 +8,7 @@ mod outbox;
 mod reading;
 mod recording;
 mod retention;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -190,7 +190,10 @@ fn one_database_has_one_daemon_by_whatever_path_it_comes() {
     symlink("events.db", &link).unwrap();
     let text = by(link).unwrap_err().to_string();
     let wanted = fs::canonicalize(&real.path).unwrap();
-    assert!(text.contains("is a symbolic link") && text.contains(&format!("path = \"{}\"", wanted.display())), "{text}");
+    assert!(
+        text.contains("is a symbolic link") && text.contains(&format!("path = \"{}\"", wanted.display())),
+        "{text}"
+    );
 
     let hard = folder.path().join("hard.db");
     fs::hard_link(&real.path, &hard).unwrap();

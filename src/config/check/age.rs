@@ -26,10 +26,13 @@ fn fast(rule: &RawRule, camera: &RawCamera, report: &Report) {
         return;
     }
     let (name, door_name) = (camera.name(), door.get_ref());
-    let message = format!("rule `{}` opens door `{door_name}` on pictures of a file played fast", rule.id.as_ref().map_or("", |id| &id.text));
-    let mut problem = Problem::error(door.span(), message)
-        .label("the door is active")
-        .help(format!("give camera `{name}` `pace = \"realtime\"`, or door `{door_name}` `mode = \"observe\"`"));
+    let message = format!(
+        "rule `{}` opens door `{door_name}` on pictures of a file played fast",
+        rule.id.as_ref().map_or("", |id| &id.text)
+    );
+    let mut problem = Problem::error(door.span(), message).label("the door is active").help(format!(
+        "give camera `{name}` `pace = \"realtime\"`, or door `{door_name}` `mode = \"observe\"`"
+    ));
     if let Some(id) = &camera.id {
         problem = problem.other(id.span.clone(), format!("camera `{name}` has `pace = \"fast\"`"));
     }
