@@ -42,9 +42,11 @@ impl Note {
         match state {
             RecordState::Ok => self.write(""),
             RecordState::Failing => {
-                self.write(&format!("since {since} the database cannot be written: {why}"))
+                self.write(&format!("since {since} the database cannot be written: {why}"));
             }
-            RecordState::Dead => self.write(&format!("at {since} the recorder gave up: {why}")),
+            RecordState::Dead => {
+                self.write(&format!("at {since} the recorder gave up: {why}"));
+            }
         }
     }
 

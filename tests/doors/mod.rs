@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use portero::clock::{Clock, ManualClock, SystemClock};
-use portero::domain::{CameraId, DoorId, EventId, FrameClock, FrameRef, FrameSeq, Outcome, RuleId, Stamp};
+use portero::domain::{CameraId, DoorId, EventId, FrameRef, FrameSeq, Outcome, RuleId, Stamp};
 use portero::doors::{Actuator, CommandLink, Doors, Grant, Kind, LinkDown, Mode, Order, Settings, Started};
 use serde_json::Value;
 

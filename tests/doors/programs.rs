@@ -136,8 +136,7 @@ fn what_a_program_leaves_behind_keeps_its_door_busy_and_ends_at_the_time_limit()
         ended.is_some()
     });
     assert_eq!(ended.unwrap().1, Outcome::Opened, "told when the program itself has ended");
-    let left =
-        [pids.clone(), folder.path().join("pids.away")].map(|file| std::fs::read_to_string(file).unwrap());
+    let left = [pids, folder.path().join("pids.away")].map(|file| std::fs::read_to_string(file).unwrap());
     assert!(left.iter().all(|pid| is_alive(pid)), "a timer for a relay is common");
     let busy = doors.act(&grant(8, "front", clock.now()), &clock).unwrap();
     assert_eq!(busy.detail(), Some("busy: what the last opening left running has not ended yet"));
