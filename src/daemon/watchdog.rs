@@ -90,12 +90,16 @@ mod tests {
     use crossbeam_channel::{Receiver, bounded};
 
     use super::*;
+    use crate::capture::{self, Camera, CaptureError, CommandOutput, Pace, Source};
     use crate::clock::{Clock, SystemClock};
     use crate::domain::{
-        CameraId, DoorId, EventId, Frame, FrameRef, FrameSeq, Look, NormRect, Outcome, Region,
+        Answer, CameraId, Decision, DoorId, EventId, Frame, FrameRef, FrameSeq, Look, ModelId, NormRect,
+        Observation, Outcome, Region, Score, Verdict,
     };
     use crate::doors::{Actuator, Doors, Grant, Kind, Mode, Order, Settings, Started};
+    use crate::shutdown::stop_pair;
     use crate::slots::Slots;
+    use crate::store::{self, Job, Keep, NewEvent, Picture, Recorded, Recorder, Retention, Store};
 
     /// Looks at the beats as they stand, now and past the patience of any part; says what hangs.
     fn verdict(mut beats: impl FnMut() -> Vec<Beat>) -> Option<String> {
@@ -162,6 +166,100 @@ mod tests {
         assert_eq!(verdict(beats).as_deref(), Some("worker on camera porch"));
         drop(ticket);
         assert_eq!(verdict(beats), None);
+    }
+
+    #[test]
+    fn a_recorder_that_hangs_after_a_commit_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = Keep { age: HANGS, bytes: 1 << 20 };
+        let settings = store::Settings {
+            path: folder.path().join("events.db"),
+            max_bytes: 1 << 24,
+            outbox_percent: 50,
+            keep_free: 0,
+            retention: Retention { authorise: keep, deny: keep, alert: keep, log: keep },
+        };
+        let recorder = Recorder::new(Store::open(&settings).unwrap(), Arc::new(SystemClock));
+        let health = recorder.health();
+        let (release, stuck) = bounded::<()>(0);
+        let ((jobs, inbox), (_handle, stop)) = (bounded(1), stop_pair());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let mut after_commit = |_: &Recorded| stuck.recv().err().and(None);
+                recorder.run(&inbox, &stop, &mut after_commit)
+            });
+            jobs.send(Job::Record(event())).unwrap();
+            // Counted just before it hangs; nothing beats after that.
+            while health.committed() == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(verdict(|| vec![Beat::of("recorder", health.beat())]).as_deref(), Some("recorder"));
+            drop((release, jobs));
+        });
+    }
+
+    fn event() -> NewEvent {
+        let at = SystemClock.now();
+        let observation = Observation {
+            camera: CameraId::new("porch").unwrap(),
+            zone: None,
+            answer: Answer::Unknown,
+            agreed: 1,
+            of: 1,
+            mean: Score::CERTAIN,
+            first: at,
+            last: at,
+            track: None,
+        };
+        let decision = Decision {
+            rule: None,
+            verdict: Verdict::Log,
+            observation,
+            frame: FrameRef::new(FrameSeq(1), at),
+            model: ModelId::watch(),
+            top: Vec::new(),
+            reason: "a test".to_owned(),
+            at,
+        };
+        let sha256: Arc<str> = "ab".into();
+        NewEvent {
+            decision,
+            model_sha256: Arc::clone(&sha256),
+            config_sha256: sha256,
+            picture: Picture::None,
+            clip: None,
+        }
+    }
+
+    #[test]
+    fn a_camera_that_hangs_while_it_is_opened_is_named() {
+        let settings = capture::Settings {
+            camera: CameraId::new("porch").unwrap(),
+            source: Source::Command { argv: Vec::new(), output: CommandOutput::Mjpeg },
+            fps: 5.0,
+            width: 16,
+            height: 16,
+            stall_after: HANGS,
+            pace: Pace::Realtime,
+            looped: false,
+        };
+        let (release, stuck) = bounded::<()>(0);
+        let (opening, opens) = bounded(1);
+        let open = move || {
+            let _ = opening.try_send(());
+            let _ = stuck.recv();
+            Err(CaptureError::Missing { path: "/dev/none".into() })
+        };
+        let camera = Camera::with_open(settings, Arc::new(SystemClock), Box::new(open));
+        let counters = camera.counters();
+        let (handle, stop) = stop_pair();
+        std::thread::scope(|scope| {
+            scope.spawn(move || camera.run(&stop, &mut |_| {}, &mut |_, _| {}));
+            opens.recv().unwrap();
+            let beats = || vec![Beat::of("camera porch", counters.heartbeat_us())];
+            assert_eq!(verdict(beats).as_deref(), Some("camera porch"));
+            drop((handle, release));
+        });
     }
 
     #[test]

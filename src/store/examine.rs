@@ -37,8 +37,10 @@ pub enum Examined {
 /// A [`StoreError`] that says what is wrong: the same as the daemon would say.
 pub fn examine(path: &Path) -> Result<Examined, StoreError> {
     if let Some(pid) = lock::holder(path) {
-        lock::check_name(path)?;
-        return Ok(Examined::InUse(pid));
+        return match lock::check_name(path) {
+            Ok(()) | Err(StoreError::InUse { .. }) => Ok(Examined::InUse(pid)),
+            Err(error) => Err(error),
+        };
     }
     lock::check_name(path)?;
     let Ok(found) = fs::metadata(path) else {
