@@ -106,6 +106,15 @@ impl Slots {
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
+    /// The number of the look of camera `index` that is being worked on; `None` while none is. A number that stands for
+    /// long says that its worker hangs. Never blocks on a worker.
+    #[must_use]
+    pub fn in_work(&self, index: usize) -> Option<u64> {
+        let table = self.table();
+        let place = table.places.get(index)?;
+        place.in_flight.then_some(place.counts.taken)
+    }
+
     /// Blocks until a look is free to be worked on; `None` once the slots are closed and drained.
     #[must_use]
     pub fn take(&self) -> Option<Ticket> {

@@ -85,6 +85,20 @@ impl Source {
         }
     }
 
+    /// Whether its pictures carry the time at which they were taken, so that one that was held up on its way is known
+    /// to be old. What a web camera does shows only when it runs: the answer for it is no.
+    #[must_use]
+    pub fn dates_pictures(&self) -> bool {
+        match self {
+            Source::V4l2 { .. } | Source::Folder { watch: false, .. } => true,
+            Source::Ffmpeg(file) => {
+                let url = file.input.to_ascii_lowercase();
+                !self.is_live() || url.starts_with("rtsp://") || url.starts_with("rtsps://")
+            }
+            Source::Http(_) | Source::Command { .. } | Source::Folder { watch: true, .. } => false,
+        }
+    }
+
     /// Whether it may give nothing for hours without being lost: then no silence is a stall.
     #[must_use]
     pub fn may_be_silent(&self) -> bool {

@@ -14,6 +14,7 @@ use portero::clock::{Clock, SystemClock};
 use portero::config::{self, Config, Problems};
 use portero::infer::{InferError, Model};
 use portero::shutdown::stop_pair;
+use portero::store::{self, Examined};
 use portero::{daemon, notify};
 use serde_json::{Value as Json, json};
 
@@ -101,6 +102,9 @@ fn examine(
     };
     tell(Finding { what: "configuration".to_owned(), result: Ok(summary(path, config)) })?;
     tell(Finding::new("model", model_checks(&config.model.manifest), |said| said))?;
+    tell(Finding::new("database", store::examine(&config.store.path), |found| {
+        examined(&config.store.path, &found)
+    }))?;
     if !arguments.offline {
         if let Some(settings) = &config.notify {
             tell(Finding::new("broker", notify::probe(settings, BROKER), |()| {
@@ -113,6 +117,25 @@ fn examine(
         }
     }
     Ok(findings)
+}
+
+/// What a look at the database has found.
+fn examined(path: &Path, found: &Examined) -> String {
+    let path = path.display();
+    match found {
+        Examined::New => format!("{path} does not exist yet; the daemon creates it"),
+        Examined::NoFolder => {
+            format!("the folder of {path} does not exist yet: create it before the daemon starts")
+        }
+        Examined::Sound { version, whole: true } => format!("{path} is sound, schema version {version}"),
+        Examined::Sound { version, whole: false } => {
+            format!("{path} has schema version {version}; it is too large to be read as a whole here")
+        }
+        Examined::InUse(Some(pid)) => {
+            format!("{path} is in use by the running daemon (process {pid}); not read")
+        }
+        Examined::InUse(None) => format!("{path} is in use by the running daemon; not read"),
+    }
 }
 
 /// Loads the model as the daemon does: hash, shape, golden pictures.

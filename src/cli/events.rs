@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use portero::config;
 use portero::domain::{Answer, CameraId, ClipState, Label, Observation, Outcome, RuleId};
-use portero::store::{Delivery, Filter, Order, Reader, Stored, VERDICTS};
+use portero::store::{self, Delivery, Filter, Order, Reader, Stored, VERDICTS};
 
 use super::{ConfigFile, Misconfigured};
 use forms::Line;
@@ -39,6 +39,8 @@ struct Place {
 /// The record, and the folder of its clips.
 struct Record {
     reader: Reader,
+    /// Where it lies.
+    path: PathBuf,
     clips: PathBuf,
 }
 
@@ -46,14 +48,18 @@ impl Place {
     /// A database that is named has its clips beside it, as the configuration has them unless it says otherwise.
     fn open(&self) -> anyhow::Result<Record> {
         if let Some(path) = &self.db {
-            return Ok(Record { reader: Reader::open(path)?, clips: path.with_file_name("clips") });
+            return Ok(Record {
+                reader: Reader::open(path)?,
+                path: path.clone(),
+                clips: path.with_file_name("clips"),
+            });
         }
         let loaded = config::load_storage(&self.file.config).map_err(|problems| {
             let report = problems.render(false);
             Misconfigured(format!("{report}\n`--db FILE` reads a database without the configuration"))
         })?;
         let reader = Reader::open(&loaded.store.path)?;
-        Ok(Record { reader, clips: loaded.clips.folder })
+        Ok(Record { reader, path: loaded.store.path, clips: loaded.clips.folder })
     }
 }
 
@@ -156,7 +162,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match &arguments.what {
         What::List { place, which, limit, json } => {
-            list(&place.open()?.reader, &which.filter(), *limit, *json, &mut out)?;
+            let record = place.open()?;
+            list(&record.reader, &which.filter(), *limit, *json, &mut out)?;
+            if let Some(trouble) = store::trouble(&record.path).filter(|_| !json) {
+                writeln!(out, "NOT EVERYTHING IS HERE: {trouble}")?;
+            }
         }
         What::Show { place, id, snapshot, clip, json } => {
             let files = Files { snapshot: snapshot.as_deref(), clip: clip.as_deref() };
@@ -259,7 +269,7 @@ struct Files<'a> {
 }
 
 fn show(
-    Record { reader, clips }: &Record,
+    Record { reader, clips, .. }: &Record,
     id: &str,
     files: &Files<'_>,
     json: bool,

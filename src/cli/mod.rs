@@ -8,6 +8,7 @@ mod classify;
 mod doctor;
 mod events;
 mod run;
+mod supervise;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -50,6 +51,9 @@ enum Command {
     Bench(bench::Arguments),
     /// Say what this device has and lacks.
     Doctor(doctor::Arguments),
+    /// Run the program of a door and see it to its end. For the daemon.
+    #[command(name = portero::doors::PROGRAM_COMMAND, hide = true)]
+    Supervise(supervise::Arguments),
 }
 
 /// Where the configuration lies.
@@ -88,6 +92,7 @@ pub(crate) fn dispatch(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Events(arguments) => events::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Supervise(arguments) => supervise::run(&arguments),
     }
 }
 

@@ -53,6 +53,6 @@ sections! {
     ]
     CLIP "clip = { … }" ["before", "after"]
     DOOR "[[door]]" [
-        "id", "kind", "mode", "max_age", "min_interval", "topic", "expires_after", "argv", "time_limit",
+        "id", "kind", "mode", "max_age", "min_interval", "trust_arrival", "topic", "expires_after", "argv", "time_limit",
     ]
 }

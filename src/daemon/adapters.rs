@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Sender;
 
-use crate::domain::Alert;
+use crate::domain::{Alert, Stamp};
 use crate::doors::{CommandLink, LinkDown};
 use crate::notify::{self, LiveLink, Outbox, OutboxError};
 use crate::store::{Job, Reader};
@@ -47,11 +47,11 @@ impl Outbox for StoreOutbox {
 pub(super) struct DoorLink(pub(super) Option<LiveLink>);
 
 impl CommandLink for DoorLink {
-    fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
+    fn send(&self, topic: &str, payload: Vec<u8>, deadline: Stamp) -> Result<(), LinkDown> {
         let Some(link) = &self.0 else {
             return Err(LinkDown::NotSent("no broker is configured".to_owned()));
         };
-        link.send(topic, payload).map_err(|down| match down {
+        link.send(topic, payload, deadline).map_err(|down| match down {
             notify::LinkDown::Unconfirmed => LinkDown::Unconfirmed(down.to_string()),
             _ => LinkDown::NotSent(down.to_string()),
         })

@@ -64,6 +64,13 @@ impl ClipMakers {
         Ok(makers)
     }
 
+    /// Which of the two has ended, if one has.
+    pub(super) fn ended(&mut self) -> Option<&'static str> {
+        [("clip keeper", &mut self.keeper), ("clip filer", &mut self.filer)]
+            .into_iter()
+            .find_map(|(name, crew)| crew.is_done().then_some(name))
+    }
+
     /// Finishes what is gathered, at most until `end`; half of the time is for clips that are still being made. Returns
     /// the names of threads that are late.
     pub(super) fn stop(&mut self, clock: &dyn Clock, end: Stamp) -> Vec<String> {

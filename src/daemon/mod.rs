@@ -22,6 +22,7 @@ mod snapshot;
 mod summary;
 mod supervisor;
 mod topology;
+mod watchdog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,10 @@ pub enum DaemonError {
         #[source]
         source: std::io::Error,
     },
-    /// The recorder ended while the daemon was running: decisions can no longer be kept, so none may be taken.
+    /// A part was to be started while the daemon is being stopped.
+    #[error("the daemon is being stopped")]
+    Stopping,
+    /// A part that nothing works without ended while the daemon was running.
     #[error("the {0} ended early; see the log")]
     Died(String),
 }
@@ -85,7 +89,10 @@ pub fn run(loaded: Loaded, options: &Options) -> Result<Summary, DaemonError> {
     let died = supervisor::watch(&mut topology, &signals, options, &clock);
     let summary = topology.stop(options.grace, &clock);
     match died {
-        Some(part) => Err(DaemonError::Died(part)),
+        Some(part) => {
+            log::info!("stopped: {}", summary.line());
+            Err(DaemonError::Died(part))
+        }
         None => Ok(summary),
     }
 }

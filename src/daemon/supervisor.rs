@@ -11,6 +11,7 @@ use signal_hook::flag;
 
 use super::clips::LAST_CLIPS;
 use super::topology::Topology;
+use super::watchdog::Watchdog;
 use super::{DaemonError, Options, reload};
 use crate::clock::Clock;
 use crate::domain::Stamp;
@@ -19,8 +20,6 @@ use crate::domain::Stamp;
 const TURN: Duration = Duration::from_millis(250);
 /// How often it is looked whether the wall clock is synchronised.
 const CLOCK_LOOK: Duration = Duration::from_secs(10);
-/// A part whose heart has not beaten for this long hangs; the watchdog is then no longer petted.
-const HANGS: Duration = Duration::from_secs(20);
 /// With `exit_when_done`: how long the last alerts may take to the broker.
 const LAST_ALERTS: Duration = Duration::from_secs(10);
 
@@ -51,7 +50,7 @@ pub(super) fn watch(
     options: &Options,
     clock: &Arc<dyn Clock>,
 ) -> Option<String> {
-    let mut watchdog = Watchdog::new(clock.now());
+    let mut watchdog = Watchdog::new(sd_notify::watchdog_enabled(), clock.now());
     let mut next_report = clock.now().plus(options.report);
     let mut next_clock_look = clock.now();
     let mut done_since: Option<Stamp> = None;
@@ -65,7 +64,9 @@ pub(super) fn watch(
         if signals.reload.swap(false, Ordering::Relaxed) {
             reload::reload(topology, &options.config_path);
         }
+        topology.tell_record();
         if let Some(part) = topology.ended_early() {
+            topology.tell_record();
             error!("stopping: the {part} has ended");
             break Some(part);
         }
@@ -73,7 +74,9 @@ pub(super) fn watch(
             info!("stopping: every camera has come to its end");
             break None;
         }
-        watchdog.turn(topology, now);
+        if watchdog.is_due(now) && watchdog.look(topology.beats(), now) {
+            notify(&[NotifyState::Watchdog]);
+        }
         if now >= next_clock_look {
             topology.look_at_clock();
             next_clock_look = now.plus(CLOCK_LOOK);
@@ -107,38 +110,6 @@ fn is_done(topology: &Topology, since: &mut Option<Stamp>, now: Stamp) -> bool {
         return true;
     }
     false
-}
-
-/// Pets systemd's watchdog while every part's loop turns.
-struct Watchdog {
-    period: Option<Duration>,
-    last: Stamp,
-    beats: Vec<(&'static str, u64, Stamp)>,
-}
-
-impl Watchdog {
-    fn new(now: Stamp) -> Self {
-        Self { period: sd_notify::watchdog_enabled(), last: now, beats: Vec::new() }
-    }
-
-    fn turn(&mut self, topology: &Topology, now: Stamp) {
-        let Some(period) = self.period else { return };
-        if now.since(self.last) < period / 3 {
-            return;
-        }
-        self.last = now;
-        for (part, beat) in topology.beats() {
-            match self.beats.iter_mut().find(|(known, ..)| *known == part) {
-                Some(row) if row.1 != beat => *row = (part, beat, now),
-                Some(_) => {}
-                None => self.beats.push((part, beat, now)),
-            }
-        }
-        match self.beats.iter().find(|(.., since)| now.since(*since) > HANGS) {
-            Some((part, ..)) => error!("the {part} hangs: the watchdog is left alone"),
-            None => notify(&[NotifyState::Watchdog]),
-        }
-    }
 }
 
 fn notify(states: &[NotifyState]) {

@@ -3,6 +3,8 @@
 mod gauges;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,12 +30,14 @@ use crate::notify::{self, Publisher};
 use crate::rules::Engine;
 use crate::shutdown::{Stop, StopHandle, stop_pair};
 use crate::slots::Slots;
-use crate::store::{Job, Recorded, Recorder, RecorderHealth, Store};
+use crate::store::{Firing, Job, Opening, Recorded, Recorder, RecorderHealth, Store};
 use crate::track;
 use crate::words::in_words;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
 const SEEN_QUEUE: usize = 16;
+/// This program as it runs, also when its file was replaced since.
+const OURSELVES: &str = "/proc/self/exe";
 /// Decisions waiting for the recorder.
 const JOB_QUEUE: usize = 256;
 
@@ -76,6 +80,7 @@ pub(super) struct Topology {
     workers: Crew,
     rules: Stage,
     doors: Crew,
+    door_beat: Arc<AtomicU64>,
     publisher: Stage,
     recorder: Stage,
     /// Sleeps the supervisor; nobody ever asks it to stop.
@@ -91,6 +96,7 @@ impl Topology {
         if store.left_open() > 0 {
             warn!("{} events were left open by a crash: marked unknown, never run again", store.left_open());
         }
+        let history = store.history(clock.now()).map_err(DaemonError::Store)?;
         let budget = clips::prepare(&mut store, &config, clock.as_ref())?;
         let recorder = Recorder::new(store, Arc::clone(clock));
         let (to_rules, inbox) = bounded::<ToRules>(SEEN_QUEUE);
@@ -123,14 +129,15 @@ impl Topology {
             workers: Crew::new(),
             rules,
             doors: Crew::new(),
+            door_beat: Arc::default(),
             publisher,
             recorder: recorder_stage,
             rest: stop_pair(),
         };
         topology.start_publisher(clock, publisher_stop)?;
         topology.start_recorder(recorder, job_queue, recorder_stop)?;
-        topology.start_doors(clock, grant_queue)?;
-        topology.start_rules(clock, inbox, rules_stop)?;
+        topology.start_doors(clock, grant_queue, history.openings)?;
+        topology.start_rules(clock, inbox, history.firings, rules_stop)?;
         topology.start_workers(clock)?;
         topology.start_cameras(clock, &cameras_stop)?;
         Ok(topology)
@@ -139,7 +146,7 @@ impl Topology {
     fn start_publisher(&mut self, clock: &Arc<dyn Clock>, stop: Stop) -> Result<(), DaemonError> {
         let Some(settings) = self.config.notify.clone() else { return Ok(()) };
         let cameras = self.config.cameras.iter().map(|c| c.capture.camera.clone()).collect();
-        let outbox = StoreOutbox::new(&self.config.store.path, self.job_sender());
+        let outbox = StoreOutbox::new(&self.config.store.path, self.job_sender()?);
         let timing = notify::Timing::default();
         let (publisher, handles) =
             Publisher::new(settings, timing, cameras, Box::new(outbox), Arc::clone(clock));
@@ -177,10 +184,20 @@ impl Topology {
         })
     }
 
-    fn start_doors(&mut self, clock: &Arc<dyn Clock>, grants: Receiver<Grant>) -> Result<(), DaemonError> {
+    /// What the last run left open is ended before anything else is: this may take some seconds.
+    fn start_doors(
+        &mut self,
+        clock: &Arc<dyn Clock>,
+        grants: Receiver<Grant>,
+        openings: Vec<Opening>,
+    ) -> Result<(), DaemonError> {
         let link = DoorLink(self.notified.as_ref().map(|handles| handles.link.clone()));
-        let doors = Doors::new(self.config.doors.clone(), Box::new(link));
-        let (jobs, clock) = (self.job_sender(), Arc::clone(clock));
+        let mut doors = Doors::new(self.config.doors.clone(), Box::new(link), Path::new(OURSELVES));
+        for Opening { door, event, at } in openings {
+            doors.resume(&door, event, at, clock.as_ref());
+        }
+        self.door_beat = doors.beat();
+        let (jobs, clock) = (self.job_sender()?, Arc::clone(clock));
         spawn(&mut self.doors, "doors", move || {
             doors.run(&grants, clock.as_ref(), &mut |event, outcome| {
                 // The recorder outlives the doors and never waits for them: this send ends.
@@ -195,16 +212,21 @@ impl Topology {
         &mut self,
         clock: &Arc<dyn Clock>,
         inbox: Receiver<ToRules>,
+        firings: Vec<Firing>,
         stop: Stop,
     ) -> Result<(), DaemonError> {
         let patience = self.config.cameras.iter().map(|c| (c.capture.camera.clone(), c.announce_after));
         let detector = self.detector.as_ref().map(|detector| detector.manifest());
         let default = track::Settings::default();
         let tracking = track::Settings { sure: detector.map_or(default.sure, |d| d.score), ..default };
+        let mut engine = Engine::new(Arc::new(self.config.rules.clone()));
+        for Firing { rule, camera, at } in firings {
+            engine.remember(&rule, &camera, at);
+        }
         let judge = Judge {
-            engine: Engine::new(Arc::new(self.config.rules.clone())),
+            engine,
             clock: Arc::clone(clock),
-            jobs: self.job_sender(),
+            jobs: self.job_sender()?,
             states: self.notified.as_ref().map(|handles| handles.states.clone()),
             health: Arc::clone(&self.judged),
             model_sha256: self.model.manifest().sha256.as_str().into(),
@@ -226,7 +248,7 @@ impl Topology {
         for number in 0..count {
             let eyes = self.eyes().map_err(DaemonError::Model)?;
             let (slots, clock, counts) = (self.slots.clone(), Arc::clone(clock), Arc::clone(&self.pool));
-            let rules = self.rules_sender();
+            let rules = self.rules_sender()?;
             spawn(&mut self.workers, &format!("infer-{number}"), move || {
                 let mut out = |seen: Seen| rules.send(ToRules::Seen(seen)).is_ok();
                 run_worker(&slots, eyes, clock.as_ref(), &counts, &mut out);
@@ -260,22 +282,22 @@ impl Topology {
             self.desks.push(Arc::clone(&desk));
             self.captured.push(camera.counters());
             let (slots, stop, feed) = (self.slots.clone(), stop.clone(), self.clips.feed.clone());
-            let (rules, clock) = (self.to_rules.clone(), Arc::clone(clock));
+            let (rules, clock) = (self.rules_sender()?, Arc::clone(clock));
             spawn(&mut self.cameras.crew, &format!("cam-{id}"), move || {
-                if let Some(rules) = rules {
-                    camera::run(camera, &desk, &slots, &camera::Ways { rules, feed }, clock.as_ref(), &stop);
-                }
+                camera::run(camera, &desk, &slots, &camera::Ways { rules, feed }, clock.as_ref(), &stop);
             })?;
         }
         Ok(())
     }
 
-    fn job_sender(&self) -> Sender<Job> {
-        self.jobs.clone().unwrap_or_else(|| bounded(0).0)
+    /// A way to the recorder, for a thread that is being started; an error once the daemon is being stopped.
+    fn job_sender(&self) -> Result<Sender<Job>, DaemonError> {
+        self.jobs.clone().ok_or(DaemonError::Stopping)
     }
 
-    fn rules_sender(&self) -> Sender<ToRules> {
-        self.to_rules.clone().unwrap_or_else(|| bounded(0).0)
+    /// A way to the rules, likewise.
+    fn rules_sender(&self) -> Result<Sender<ToRules>, DaemonError> {
+        self.to_rules.clone().ok_or(DaemonError::Stopping)
     }
 
     /// Sleeps the supervisor's loop.
@@ -283,11 +305,27 @@ impl Topology {
         let _ = self.rest.1.wait_for(time);
     }
 
+    /// Tells the broker whether decisions can be recorded.
+    pub(super) fn tell_record(&self) {
+        if let Some(handles) = &self.notified {
+            let (state, why) = self.recorded.state();
+            handles.states.set_record(state, &why);
+        }
+    }
+
     /// The name of a part that nothing works without and that has ended.
     pub(super) fn ended_early(&mut self) -> Option<String> {
-        let (recorder, rules) = (&mut self.recorder.crew, &mut self.rules.crew);
-        let parts = [("recorder", recorder), ("rules", rules), ("workers", &mut self.workers)];
-        parts.into_iter().find_map(|(name, crew)| crew.is_done().then(|| name.to_owned()))
+        let parts = [
+            ("recorder", Some(&mut self.recorder.crew)),
+            ("rules", Some(&mut self.rules.crew)),
+            ("workers", Some(&mut self.workers)),
+            ("doors", Some(&mut self.doors)),
+            // There is none without a broker.
+            ("publisher", self.notified.is_some().then_some(&mut self.publisher.crew)),
+        ];
+        let mut parts = parts.into_iter().filter_map(|(name, crew)| Some((name, crew?)));
+        let ended = parts.find_map(|(name, crew)| crew.is_done().then_some(name));
+        ended.or_else(|| self.clips.ended()).map(str::to_owned)
     }
 
     /// Hands new rules to the rules thread.

@@ -14,6 +14,7 @@ mod geometry;
 mod line;
 mod name;
 mod pixels;
+mod record;
 mod secret;
 mod stamp;
 mod stream;
@@ -32,6 +33,7 @@ pub use name::{
     BadName, CameraId, DoorId, EventId, FrameSeq, Label, LineId, ModelId, RuleId, ScheduleId, ZoneId,
 };
 pub use pixels::{Pixels, Planes};
+pub use record::RecordState;
 pub use secret::{Login, Secret};
 pub use stamp::Stamp;
 pub use stream::{Codec, StreamPart};

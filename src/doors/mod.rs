@@ -1,116 +1,50 @@
 //! What a grant does.
 //!
 //! A grant comes here only after it was committed, and is acted upon now or never: it is refused when its door
-//! is unknown, its frame too old, its door busy, or the broker not there. In observe mode all of this is judged
-//! the same way, and then nothing is done.
+//! is unknown, its frame too old, dated ahead or of unknown age, its door busy, or the broker not there. In observe
+//! mode it is judged alike, except for how its frame is dated, and then nothing is done.
+//!
+//! The deadline of a grant, the capture of its frame and `max_age`, goes with it to the actuator, which checks it as
+//! the last thing before it acts. The interval between openings counts from the last one that was not refused, also
+//! when that was before a restart ([`Doors::resume`]).
 //!
 //! This room must not queue a command, must not repeat one, and must not decide who may enter.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `settings`, `grant` | what comes in |
+//! | `door` | what keeps one door shut |
+//! | `actuator` | the ways to open a door, as a trait |
+//! | `mqtt` | a door that listens to the broker |
+//! | `command` | a door that a program opens |
+//! | `supervisor` | the process that ends such a program with all that it has started |
+//! | `leftover` | finds and ends what an earlier run of the daemon has left running |
 
 mod actuator;
 mod command;
+mod door;
+mod grant;
+mod leftover;
 mod mqtt;
+mod settings;
+mod supervisor;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 pub use actuator::{Actuator, CommandLink, LinkDown, Started};
+pub use grant::{Grant, Order};
+pub use settings::{DEFAULT_MIN_INTERVAL, Kind, Mode, Settings};
+pub use supervisor::{PROGRAM_COMMAND, supervise};
 
 use crate::clock::Clock;
-use crate::domain::{DoorId, Event, EventId, Outcome, RuleId, Stamp, Verdict};
-
-/// A door and how it is opened.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
-    /// Its name.
-    pub door: DoorId,
-    /// Whether grants are acted upon.
-    pub mode: Mode,
-    /// A grant whose frame is older than this is refused as stale.
-    pub max_age: Duration,
-    /// After an opening has ended, the next is refused for this long.
-    pub min_interval: Duration,
-    /// How it is opened.
-    pub kind: Kind,
-}
-
-/// [`Settings::min_interval`] unless the owner says otherwise.
-pub const DEFAULT_MIN_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Whether grants are acted upon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Record what would have been done; the default until the owner changes it.
-    Observe,
-    /// Open.
-    Active,
-}
-
-/// How a door is opened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Kind {
-    /// Only logged.
-    Log,
-    /// One message on a live broker connection, QoS 0, never retained, never queued.
-    Mqtt {
-        /// The topic, complete.
-        topic: String,
-        /// How long after being sent the receiver may still obey it.
-        expires_after: Duration,
-    },
-    /// A program without a shell.
-    Command {
-        /// The program and its arguments.
-        argv: Vec<String>,
-        /// It is killed, with its process group, when it takes longer.
-        time_limit: Duration,
-    },
-}
-
-/// A committed grant on its way to its door.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Grant {
-    /// The event that records it.
-    pub event: EventId,
-    /// The door to open.
-    pub door: DoorId,
-    /// The rule that granted it.
-    pub rule: Option<RuleId>,
-    /// Capture of the frame that tipped the decision.
-    pub frame: Stamp,
-}
-
-impl Grant {
-    /// The grant that `event` records, if it is one.
-    #[must_use]
-    pub fn of(event: &Event) -> Option<Self> {
-        let Verdict::Authorise { door } = &event.decision.verdict else { return None };
-        Some(Self {
-            event: event.id,
-            door: door.clone(),
-            rule: event.decision.rule.clone(),
-            frame: event.decision.frame.stamp,
-        })
-    }
-
-    /// Hands the grant to the thread that runs the doors, or says at once why not. `grants` has capacity 1.
-    /// Never blocks.
-    #[must_use]
-    pub fn hand_over(self, grants: &Sender<Grant>) -> Option<Outcome> {
-        match grants.try_send(self) {
-            Ok(()) => None,
-            Err(TrySendError::Full(_)) => {
-                Some(Outcome::Refused("busy: the doors have other grants in hand".into()))
-            }
-            Err(TrySendError::Disconnected(_)) => {
-                Some(Outcome::Refused("the doors are no longer served".into()))
-            }
-        }
-    }
-}
+use crate::domain::{DoorId, EventId, Outcome, Stamp};
+use door::Door;
 
 /// How often a running command is looked after.
 const POLL: Duration = Duration::from_millis(20);
@@ -123,31 +57,22 @@ pub struct Doors {
     beat: Arc<AtomicU64>,
 }
 
-struct Door {
-    settings: Settings,
-    actuator: Box<dyn Actuator>,
-    /// The event whose opening is under way.
-    running: Option<EventId>,
-    /// End of the last opening.
-    last: Option<Stamp>,
-}
-
 impl Doors {
-    /// Doors by their settings. `link` carries the commands of the MQTT doors.
+    /// Doors by their settings. `link` carries the commands of the MQTT doors; `portero` is this program, which
+    /// supervises the programs of the others as [`PROGRAM_COMMAND`].
     #[must_use]
-    pub fn new(settings: Vec<Settings>, link: Box<dyn CommandLink>) -> Self {
+    pub fn new(settings: Vec<Settings>, link: Box<dyn CommandLink>, portero: &Path) -> Self {
         let link: Arc<dyn CommandLink> = Arc::from(link);
         Self::with_actuators(settings.into_iter().map(|s| {
-            let actuator = actuator::of(&s, &link);
+            let actuator = actuator::of(&s, &link, portero);
             (s, actuator)
         }))
     }
 
     /// Doors that are opened by what the caller gives: for fault injection.
     pub fn with_actuators(doors: impl IntoIterator<Item = (Settings, Box<dyn Actuator>)>) -> Self {
-        let door = |(settings, actuator): (Settings, _)| {
-            (settings.door.clone(), Door { settings, actuator, running: None, last: None })
-        };
+        let door =
+            |(settings, actuator): (Settings, _)| (settings.door.clone(), Door::new(settings, actuator));
         Self { doors: doors.into_iter().map(door).collect(), beat: Arc::default() }
     }
 
@@ -157,13 +82,21 @@ impl Doors {
         Arc::clone(&self.beat)
     }
 
+    /// Takes over the last opening of `door` by an earlier run of the daemon: the event that recorded it, and when it
+    /// was granted. Its interval goes on, and what it left running is ended, which may take some seconds.
+    pub fn resume(&mut self, door: &DoorId, event: EventId, at: Stamp, clock: &dyn Clock) {
+        if let Some(door) = self.doors.get_mut(door) {
+            door.resume(event, at, clock);
+        }
+    }
+
     /// Judges the grant and starts to open its door. `None`: the opening is under way, [`Doors::poll`] will tell
     /// how it ended. Blocks only as long as a broker takes to confirm a command.
-    pub fn act(&mut self, grant: &Grant, now: Stamp) -> Option<Outcome> {
+    pub fn act(&mut self, grant: &Grant, clock: &dyn Clock) -> Option<Outcome> {
         let Some(door) = self.doors.get_mut(&grant.door) else {
             return Some(Outcome::Refused(format!("there is no door {}", grant.door)));
         };
-        door.act(grant, now)
+        door.act(grant, clock)
     }
 
     /// Ends of openings that were under way. Never blocks; to be called every some ten milliseconds.
@@ -171,10 +104,10 @@ impl Doors {
         self.doors.values_mut().filter_map(|door| door.poll(now)).collect()
     }
 
-    /// Whether an opening is under way.
+    /// Whether an opening is under way, or something that it left running.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.doors.values().any(|door| door.running.is_some())
+        self.doors.values().any(Door::is_busy)
     }
 
     /// Acts on grants until the channel is closed, sees running commands to their end, and reports each outcome.
@@ -198,7 +131,7 @@ impl Doors {
             let wait = if self.is_busy() { POLL } else { TURN };
             match grants.recv_timeout(wait) {
                 Ok(grant) => {
-                    if let Some(outcome) = self.act(&grant, clock.now()) {
+                    if let Some(outcome) = self.act(&grant, clock) {
                         report(grant.event, outcome);
                     }
                 }
@@ -210,55 +143,5 @@ impl Doors {
                 report(event, outcome);
             }
         }
-    }
-}
-
-impl Door {
-    fn act(&mut self, grant: &Grant, now: Stamp) -> Option<Outcome> {
-        if let Some(why) = self.refusal(grant, now) {
-            return Some(Outcome::Refused(why));
-        }
-        if self.settings.mode == Mode::Observe {
-            self.last = Some(now);
-            return Some(Outcome::Observed);
-        }
-        match self.actuator.start(grant, now) {
-            Started::Running => {
-                self.running = Some(grant.event);
-                None
-            }
-            Started::Ended(outcome) => {
-                if outcome == Outcome::Opened {
-                    self.last = Some(now);
-                }
-                Some(outcome)
-            }
-        }
-    }
-
-    fn refusal(&self, grant: &Grant, now: Stamp) -> Option<String> {
-        let (age, max_age) = (now.since(grant.frame), self.settings.max_age);
-        if age > max_age {
-            return Some(format!("stale: the frame is {age:.1?} old, at most {max_age:.1?} is allowed"));
-        }
-        if self.running.is_some() {
-            return Some("busy: the door is just being opened".to_owned());
-        }
-        let since = now.since(self.last?);
-        (since < self.settings.min_interval).then(|| {
-            format!(
-                "busy: the door was opened {since:.1?} ago, allowed is every {:.1?}",
-                self.settings.min_interval
-            )
-        })
-    }
-
-    fn poll(&mut self, now: Stamp) -> Option<(EventId, Outcome)> {
-        let event = self.running?;
-        let outcome = self.actuator.poll(now)?;
-        self.running = None;
-        // Also after a failure: nobody knows how far it came.
-        self.last = Some(now);
-        Some((event, outcome))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Actuator, CommandLink, Grant, LinkDown, Started};
+use super::{Actuator, CommandLink, Grant, LinkDown, Order, Started};
 use crate::domain::{Outcome, Stamp};
 
 /// Version of the command's JSON form.
@@ -42,11 +42,15 @@ impl MqttActuator {
 }
 
 impl Actuator for MqttActuator {
-    fn start(&mut self, grant: &Grant, now: Stamp) -> Started {
-        let Some(payload) = self.payload(grant, now) else {
+    fn start(&mut self, order: &Order<'_>) -> Started {
+        if let Some(why) = order.refusal() {
+            return Started::Ended(Outcome::Refused(why));
+        }
+        let Some(payload) = self.payload(order.grant, order.clock.now()) else {
             return Started::Ended(Outcome::Refused("the clock shows no valid date".to_owned()));
         };
-        Started::Ended(match self.link.send(&self.topic, payload) {
+        // The link checks the deadline again, once it has waited for the broker.
+        Started::Ended(match self.link.send(&self.topic, payload, order.deadline) {
             Ok(()) => Outcome::Opened,
             Err(LinkDown::NotSent(why)) => Outcome::Refused(why),
             Err(LinkDown::Unconfirmed(why)) => Outcome::Failed(why),

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Shared, never blocking.
 #[derive(Debug, Default)]
 pub struct Counters {
+    /// Turns of the keeper's loop and of the filer's.
+    pub(super) keeper_turns: AtomicU64,
+    pub(super) filer_turns: AtomicU64,
     /// Events whose clip is not settled yet.
     pending: AtomicU64,
     /// Files written.
@@ -51,6 +54,13 @@ pub struct Counts {
 }
 
 impl Counters {
+    /// Turns of the keeper's loop and of the filer's, for a watchdog: each turns every second or so, except while a clip
+    /// is being made.
+    #[must_use]
+    pub fn turns(&self) -> [u64; 2] {
+        [&self.keeper_turns, &self.filer_turns].map(|turns| turns.load(Ordering::Relaxed))
+    }
+
     /// All of them now.
     #[must_use]
     pub fn read(&self) -> Counts {

@@ -94,6 +94,7 @@ impl Filer {
             Form::Mjpeg
         });
         loop {
+            Counters::add(&self.counters.filer_turns, 1);
             match films.recv_timeout(TURN) {
                 Ok(film) => self.file(&film, stop),
                 Err(RecvTimeoutError::Timeout) => {}

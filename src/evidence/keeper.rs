@@ -80,6 +80,7 @@ impl Keeper {
     /// Runs until `stop`, then hands over what is gathered so far. Blocks while the filer is behind, which costs frames.
     pub fn run(mut self, stop: &Stop) {
         while !stop.is_requested() {
+            Counters::add(&self.counters.keeper_turns, 1);
             let turn = if self.counters.pending() > 0 { TURN } else { REST };
             select! {
                 recv(self.inlet.frames) -> fed => match fed {

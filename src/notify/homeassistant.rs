@@ -16,6 +16,9 @@ const CONNECTED: &str = "{{ 'ON' if value in ['online', 'degraded'] else 'OFF' }
 /// Tampering for Home Assistant: what it was stands in the topic and in the alert.
 const TAMPERED: &str = "{{ 'OFF' if value == 'none' else 'ON' }}";
 
+/// Trouble with the record for Home Assistant: why stands in its attributes.
+const FAILS: &str = "{{ 'OFF' if value == 'ok' else 'ON' }}";
+
 /// The same words for an availability topic.
 const AVAILABLE: &str = "{{ 'online' if value in ['online', 'degraded'] else 'offline' }}";
 
@@ -31,6 +34,7 @@ pub(super) fn discovery(settings: &Settings, cameras: &[CameraId]) -> Option<Mes
             components.insert(format!("{camera}_tamper"), tamper(settings, &node, camera));
         }
     }
+    components.insert("record".into(), record(settings, &node));
     components.insert("alert".into(), alerts(settings, &node));
     let version = env!("CARGO_PKG_VERSION");
     let payload = json!({
@@ -74,6 +78,18 @@ fn tamper(settings: &Settings, node: &str, camera: &CameraId) -> Value {
     entity["entity_category"] = "diagnostic".into();
     entity["state_topic"] = settings.topic(&format!("{camera}/tamper")).into();
     entity["value_template"] = TAMPERED.into();
+    entity["availability"] = json!([{ "topic": settings.availability_topic() }]);
+    entity
+}
+
+/// Whether decisions cannot be recorded, so that nothing is authorised.
+fn record(settings: &Settings, node: &str) -> Value {
+    let mut entity = named("binary_sensor", &format!("{node}_record"), "record");
+    entity["device_class"] = "problem".into();
+    entity["entity_category"] = "diagnostic".into();
+    entity["state_topic"] = settings.topic("store").into();
+    entity["value_template"] = FAILS.into();
+    entity["json_attributes_topic"] = settings.topic("store/reason").into();
     entity["availability"] = json!([{ "topic": settings.availability_topic() }]);
     entity
 }
@@ -154,8 +170,8 @@ mod tests {
         assert_valid(&payload);
         assert_eq!(
             payload["cmps"].as_object().unwrap().len(),
-            6,
-            "two per camera, one watched for tampering, and the alerts"
+            7,
+            "two per camera, one watched for tampering, the record, and the alerts"
         );
         let seen = &payload["cmps"]["back-yard_person"];
         assert_eq!(seen["default_entity_id"], "binary_sensor.portero_home_back_yard_person");

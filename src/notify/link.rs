@@ -36,6 +36,9 @@ pub enum LinkDown {
     /// The connection stands but the broker gave no sign of life in time. Nothing was sent.
     #[error("the broker did not answer in time; nothing was sent")]
     NoAnswer,
+    /// The broker answered, but only after the deadline of the command. Nothing was sent.
+    #[error("the frame grew too old while the broker was waited for; nothing was sent")]
+    TooLate,
     /// The command was written but not confirmed. It may have arrived; it is never sent again.
     #[error(
         "the command was sent but the broker did not confirm it; it may have arrived and is not repeated"
@@ -71,18 +74,30 @@ pub(super) struct Command {
     pub(super) payload: Vec<u8>,
     /// After this the caller no longer waits for the first answer.
     pub(super) deadline: Stamp,
+    /// After this it must not be written any more, whatever the broker answers.
+    not_after: Stamp,
     stage: AtomicU8,
     reply: Sender<Result<(), LinkDown>>,
 }
 
 impl Command {
-    /// From now on it may be written to the connection. False when the caller has withdrawn it: then it must not.
-    pub(super) fn commit(&self) -> bool {
-        self.leave_waiting_for(COMMITTED)
+    /// From now on it may be written to the connection; to be asked last, with a fresh `now`. False when the caller
+    /// has withdrawn it or its deadline has passed: then it must not, and the caller has been told.
+    pub(super) fn commit(&self, now: Stamp) -> bool {
+        if !now.is_after(self.not_after) {
+            return self.leave_waiting_for(COMMITTED);
+        }
+        self.withdraw();
+        self.answer(Err(LinkDown::TooLate));
+        false
     }
 
     fn withdraw(&self) -> bool {
         self.leave_waiting_for(WITHDRAWN)
+    }
+
+    fn is_withdrawn(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == WITHDRAWN
     }
 
     fn leave_waiting_for(&self, stage: u8) -> bool {
@@ -108,14 +123,15 @@ impl LiveLink {
         (Self { commands, counters, bell, clock, patience }, receiver)
     }
 
-    /// Publishes `payload` on `topic` with QoS 0, not retained, on the connection that is live now. Blocks until
+    /// Publishes `payload` on `topic` with QoS 0, not retained, on the connection that is live now, and not after
+    /// `deadline`, which is checked when the broker has given its sign of life. Blocks until
     /// the broker has confirmed it: some milliseconds as a rule, at most twice [`super::Timing::command`].
     ///
     /// # Errors
     /// [`LinkDown`]: refused. Except for [`LinkDown::Unconfirmed`] nothing has left this machine, and in no case
     /// is anything sent later.
-    pub fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
-        let result = self.try_send(topic, payload);
+    pub fn send(&self, topic: &str, payload: Vec<u8>, deadline: Stamp) -> Result<(), LinkDown> {
+        let result = self.try_send(topic, payload, deadline);
         match &result {
             Ok(()) => self.counters.commands_sent.add_one(),
             Err(_) => self.counters.commands_refused.add_one(),
@@ -123,7 +139,7 @@ impl LiveLink {
         result
     }
 
-    fn try_send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
+    fn try_send(&self, topic: &str, payload: Vec<u8>, not_after: Stamp) -> Result<(), LinkDown> {
         if topic.is_empty() || !rumqttc::valid_topic(topic) || payload.len() > PAYLOAD_LIMIT {
             return Err(LinkDown::Invalid(topic.to_owned()));
         }
@@ -133,7 +149,8 @@ impl LiveLink {
         let (reply, answer) = bounded(1);
         let deadline = self.clock.now().plus(self.patience);
         let stage = AtomicU8::new(WAITING);
-        let command = Arc::new(Command { topic: topic.to_owned(), payload, deadline, stage, reply });
+        let command =
+            Arc::new(Command { topic: topic.to_owned(), payload, deadline, not_after, stage, reply });
         self.commands.try_send(Arc::clone(&command)).map_err(|refused| match refused {
             TrySendError::Full(_) => LinkDown::Busy,
             TrySendError::Disconnected(_) => LinkDown::NotConnected,
@@ -142,6 +159,8 @@ impl LiveLink {
         match answer.recv_timeout(self.patience) {
             Ok(result) => result,
             Err(_) if command.withdraw() => Err(LinkDown::NoAnswer),
+            // Withdrawn by the publisher, which has answered.
+            Err(_) if command.is_withdrawn() => answer.try_recv().unwrap_or(Err(LinkDown::TooLate)),
             // Committed in the meantime: the second answer decides. The margin lets the publisher judge first.
             Err(_) => answer.recv_timeout(self.patience * 2).unwrap_or(Err(LinkDown::Unconfirmed)),
         }
@@ -162,17 +181,38 @@ mod tests {
     #[test]
     fn a_command_that_nobody_takes_is_withdrawn_and_can_never_be_sent() {
         let (link, publisher) = link();
-        assert_eq!(link.send("door/main", b"open".to_vec()), Err(LinkDown::NoAnswer));
+        assert_eq!(link.send("door/main", b"open".to_vec(), never()), Err(LinkDown::NoAnswer));
         let late = publisher.try_recv().unwrap();
-        assert!(!late.commit(), "the publisher came too late");
+        assert!(!late.commit(SystemClock.now()), "the publisher came too late");
         assert_eq!(link.counters.read().commands_refused, 1);
+    }
+
+    /// A deadline that does not pass.
+    fn never() -> Stamp {
+        SystemClock.now().plus(Duration::from_secs(3600))
+    }
+
+    #[test]
+    fn a_command_whose_deadline_passed_while_the_broker_was_waited_for_is_not_written() {
+        let (link, publisher) = link();
+        let link = LiveLink { patience: Duration::from_secs(30), ..link };
+        let deadline = SystemClock.now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let command = publisher.recv().unwrap();
+                let later = deadline.plus(Duration::from_micros(1));
+                assert!(!command.commit(later), "its frame is too old by now");
+                assert!(!command.commit(deadline), "and what was withdrawn stays so");
+            });
+            assert_eq!(link.send("door/main", b"open".to_vec(), deadline), Err(LinkDown::TooLate));
+        });
     }
 
     #[test]
     fn without_a_connection_nothing_is_handed_over() {
         let (link, publisher) = link();
         link.counters.live.store(false, Ordering::Release);
-        assert_eq!(link.send("door/main", vec![]), Err(LinkDown::NotConnected));
+        assert_eq!(link.send("door/main", vec![], never()), Err(LinkDown::NotConnected));
         assert!(publisher.try_recv().is_err());
     }
 
@@ -180,9 +220,9 @@ mod tests {
     fn more_commands_than_hands_are_refused() {
         let (link, publisher) = link();
         for _ in 0..COMMANDS {
-            assert_eq!(link.send("door/main", vec![]), Err(LinkDown::NoAnswer));
+            assert_eq!(link.send("door/main", vec![], never()), Err(LinkDown::NoAnswer));
         }
-        assert_eq!(link.send("door/main", vec![]), Err(LinkDown::Busy));
+        assert_eq!(link.send("door/main", vec![], never()), Err(LinkDown::Busy));
         drop(publisher);
     }
 
@@ -190,8 +230,8 @@ mod tests {
     fn wildcards_and_giants_are_no_commands() {
         let (link, _publisher) = link();
         for topic in ["", "door/#", "door/+/open"] {
-            assert_eq!(link.send(topic, vec![]), Err(LinkDown::Invalid(topic.into())));
+            assert_eq!(link.send(topic, vec![], never()), Err(LinkDown::Invalid(topic.into())));
         }
-        assert!(matches!(link.send("door", vec![0; PAYLOAD_LIMIT + 1]), Err(LinkDown::Invalid(_))));
+        assert!(matches!(link.send("door", vec![0; PAYLOAD_LIMIT + 1], never()), Err(LinkDown::Invalid(_))));
     }
 }

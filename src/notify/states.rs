@@ -11,13 +11,21 @@ use tokio::sync::Notify;
 
 use super::Settings;
 use super::alert::Message;
-use crate::domain::{CameraId, CameraState, Tamper};
+use crate::domain::{CameraId, CameraState, RecordState, Tamper};
 
 /// Sets states from any thread. Never blocks on the broker. Cloning shares.
 #[derive(Clone)]
 pub struct States {
     table: Arc<Mutex<Vec<Camera>>>,
+    record: Arc<Mutex<Record>>,
     bell: Arc<Notify>,
+}
+
+/// Whether decisions can be recorded, why not, and what the current connection was told last.
+#[derive(Default)]
+struct Record {
+    now: (RecordState, String),
+    told: Option<(RecordState, String)>,
 }
 
 struct Camera {
@@ -52,7 +60,11 @@ impl States {
             tamper: None,
             told: None,
         };
-        Self { table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())), bell }
+        Self {
+            table: Arc::new(Mutex::new(cameras.iter().map(camera).collect())),
+            record: Arc::default(),
+            bell,
+        }
     }
 
     /// The camera's connectivity, and why it is so. A camera that is not in the configuration is ignored.
@@ -70,6 +82,37 @@ impl States {
         self.change(camera, |row| row.tamper = tamper);
     }
 
+    /// Whether decisions can be recorded, and if not, why.
+    pub fn set_record(&self, state: RecordState, why: &str) {
+        let mut record = self.record();
+        if record.now.0 != state || record.now.1 != why {
+            record.now = (state, why.to_owned());
+            self.bell.notify_one();
+        }
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The messages about the record, if they are news.
+    fn record_changes(&self, settings: &Settings) -> Vec<Message> {
+        let mut record = self.record();
+        if record.told.as_ref() == Some(&record.now) {
+            return Vec::new();
+        }
+        record.told = Some(record.now.clone());
+        let (state, why) = &record.now;
+        let reason = json!({ "reason": why }).to_string();
+        [("store", state.as_str().to_owned()), ("store/reason", reason)]
+            .map(|(topic, value)| Message {
+                topic: settings.topic(topic),
+                payload: value.into_bytes(),
+                retain: true,
+            })
+            .into()
+    }
+
     fn change(&self, camera: &CameraId, set: impl FnOnce(&mut Camera)) {
         let mut table = self.table();
         let Some(row) = table.iter_mut().find(|row| row.id == *camera) else { return };
@@ -82,7 +125,7 @@ impl States {
 
     /// The messages that bring the broker up to date, at most `room` of them and one more, counted as told.
     pub(super) fn take_changes(&self, settings: &Settings, room: usize) -> Vec<Message> {
-        let mut messages = Vec::new();
+        let mut messages = self.record_changes(settings);
         for row in self.table().iter_mut() {
             let now = row.tellable();
             if messages.len() >= room || row.told.as_ref() == Some(&now) {
@@ -112,6 +155,7 @@ impl States {
     /// Everything is to be told again.
     pub(super) fn forget_told(&self) {
         self.table().iter_mut().for_each(|row| row.told = None);
+        self.record().told = None;
     }
 
     fn table(&self) -> MutexGuard<'_, Vec<Camera>> {
@@ -138,6 +182,8 @@ mod tests {
         let (front, yard) = (CameraId::new("front").unwrap(), CameraId::new("yard").unwrap());
         let states = States::new(&[front.clone(), yard], Arc::new(Notify::new()));
         let all = [
+            "store ok",
+            r#"store/reason {"reason":""}"#,
             "front/status starting",
             r#"front/health {"reason":"","state":"starting"}"#,
             "front/person OFF",
@@ -159,7 +205,14 @@ mod tests {
         states.set_tamper(&front, Some(Tamper::Covered));
         assert_eq!(told(&states), ["portero/front/tamper covered"]);
         states.forget_told();
-        assert_eq!(told(&states).len(), 7);
+        assert_eq!(told(&states).len(), 9);
+
+        states.set_record(RecordState::Dead, "the disk is gone");
+        assert_eq!(
+            told(&states),
+            ["portero/store dead", r#"portero/store/reason {"reason":"the disk is gone"}"#]
+        );
+        assert!(told(&states).is_empty());
     }
 
     #[test]

@@ -105,6 +105,22 @@ impl Engine {
         Vec::new()
     }
 
+    /// Takes over that `rule` fired at `camera` before this engine was made, on a frame captured `at`: its cooldown there
+    /// and its hourly budget go on. To be called before the first step, for each firing, oldest first. A rule about what
+    /// tracks do counts it for every track, as none of before is known any more.
+    pub fn remember(&mut self, rule: &RuleId, camera: &CameraId, at: Stamp) {
+        let Some(place) = self.rules.rules.iter().position(|known| known.id == *rule) else { return };
+        self.ledgers[place].enter(self.rules.rules[place].max_per_hour, at);
+        let views = self.views.get_mut(camera).into_iter().flat_map(BTreeMap::values_mut);
+        let watches = views
+            .flat_map(|view| &mut view.watches)
+            .chain(self.stages.get_mut(camera).into_iter().flat_map(Stage::watches))
+            .chain(self.alarms.get_mut(camera).into_iter().flat_map(|alarms| &mut alarms.watches));
+        for watch in watches.filter(|watch| watch.rule == place) {
+            watch.last_fired = watch.last_fired.max(Some(at));
+        }
+    }
+
     /// The rules in force.
     #[must_use]
     pub fn rules(&self) -> &Arc<RuleSet> {

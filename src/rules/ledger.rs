@@ -27,7 +27,7 @@ impl Ledger {
 
     /// Enters a firing. Without a budget a few are kept nevertheless, for the day when a reload brings one.
     pub(super) fn enter(&mut self, budget: Option<u32>, at: Stamp) {
-        let place = self.fired.partition_point(|fired| fired.mono_us() <= at.mono_us());
+        let place = self.fired.partition_point(|fired| !fired.is_after(at));
         self.fired.insert(place, at);
         let kept = budget.map_or(CAPACITY, |budget| usize::try_from(budget).unwrap_or(usize::MAX));
         while self.fired.len() > kept {

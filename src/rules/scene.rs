@@ -49,6 +49,11 @@ impl Stage {
         }
     }
 
+    /// The rules that follow tracks here.
+    pub(super) fn watches(&mut self) -> impl Iterator<Item = &mut Watch> {
+        self.watches.iter_mut()
+    }
+
     /// Forgets the tracks, as after an outage of the camera; cooldowns stay.
     pub(super) fn blink(&mut self) {
         self.lives.clear();
@@ -159,7 +164,7 @@ impl Stage {
             let step = Step { at, before, foot, is_inside, is_meant: life.is_meant(rule), line };
             let happened = life.doings[index].step(deed, &step, rule.hold, rule.agree.within);
             if let Some(happened) = happened {
-                tell(track.id, life, index, rule, watch.rule, happened, scene, moment, context, decisions);
+                tell(track.id, life, index, rule, watch, happened, scene, moment, context, decisions);
             }
         }
     }
@@ -178,7 +183,7 @@ impl Stage {
             let rule = &context.rules.rules[watch.rule];
             let Trigger::Track(deed) = &rule.trigger else { continue };
             if let Some(happened) = life.doings[index].end(deed, life.seen) {
-                tell(id, &mut life, index, rule, watch.rule, happened, scene, moment, context, decisions);
+                tell(id, &mut life, index, rule, watch, happened, scene, moment, context, decisions);
             }
         }
     }
@@ -263,7 +268,7 @@ fn tell(
     life: &mut Life,
     index: usize,
     rule: &Rule,
-    position: usize,
+    watch: &Watch,
     happened: Happened,
     scene: &Scene,
     moment: &Moment<'_>,
@@ -276,9 +281,13 @@ fn tell(
     let at = scene.frame.stamp;
     let doing = &mut life.doings[index];
     doing.settle();
-    let mut watch = Watch { last_fired: doing.fired, ..Watch::default() };
-    let fires = watch.fire(rule, &mut context.ledgers[position], at);
-    doing.fired = watch.last_fired;
+    // The watch itself knows of firings of an earlier run alone, whose tracks are gone.
+    let position = watch.rule;
+    let mut own = Watch { last_fired: doing.fired.max(watch.last_fired), ..Watch::default() };
+    let fires = own.fire(rule, &mut context.ledgers[position], at);
+    if fires {
+        doing.fired = own.last_fired;
+    }
     if !fires {
         return;
     }

@@ -56,6 +56,36 @@ fn a_rule_fires_on_a_frame_that_counts() {
     check(&rules, "pppp ep", &["1.0 log (r)"]);
 }
 
+/// A player whose rules fired at camera `cam` so many seconds before its time begins.
+fn remembering(rules: &[Rule], ages: &[f64]) -> Player {
+    let mut player = Player::new(rules);
+    let cam = CameraId::new("cam").unwrap();
+    let origin = Stamp::new(0, 1_772_452_800_000_000);
+    for (rule, age) in rules.iter().flat_map(|rule| ages.iter().map(move |age| (rule, age))) {
+        player.engine.remember(&rule.id, &cam, origin.minus(secs(*age)));
+    }
+    player
+}
+
+#[test]
+fn a_cooldown_goes_on_over_a_restart_at_its_camera() {
+    let rules = [Rule { cooldown: secs(10.0), ..log_rule("r") }];
+    let mut player = remembering(&rules, &[86_400.0, 9.9]);
+    player.play("p");
+    player.expect(&[]);
+    let mut player = remembering(&rules, &[86_400.0, 10.0]);
+    player.play("p");
+    player.expect(&["0.0 log (r)"]);
+}
+
+#[test]
+fn the_budget_of_an_hour_goes_on_over_a_restart() {
+    let rules = [Rule { max_per_hour: Some(2), ..log_rule("r") }];
+    let mut player = remembering(&rules, &[3599.5, 60.0]);
+    player.play("p [5s] p");
+    player.expect(&["5.2 log (r)"]);
+}
+
 #[test]
 fn one_firing_per_presence() {
     check(&[log_rule("r")], "pppppppppp eeeee ppppp", &["0.0 log (r)"]);

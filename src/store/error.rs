@@ -1,7 +1,7 @@
 //! What can go wrong with the database, told so that the reader knows what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
@@ -13,8 +13,41 @@ pub enum StoreError {
     NoFolder(PathBuf),
 
     /// The path leads to something that is no regular file.
-    #[error("{} is a folder, not a database file: change `path` under [store]", .0.display())]
+    #[error("{} is a folder or a device, not a database file: change `path` under [store]", .0.display())]
     NotAFile(PathBuf),
+
+    /// The path is a symbolic link: the log of the database would lie beside the link, not beside the file.
+    #[error(
+        "{} is a symbolic link: write the real path, `path = \"{}\"`, under [store]", path.display(), real.display()
+    )]
+    Linked {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        real: PathBuf,
+    },
+
+    /// The file has other names: a daemon that comes by another one would write to the same file.
+    #[error(
+        "{} has {names} names (hard links), a database has one: find the others with `find {} -xdev -inum {inode}` and \
+         remove all but the one under [store]", path.display(), mount_of(path).display()
+    )]
+    ManyNames {
+        /// The database.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+        /// Its number on its file system.
+        inode: u64,
+    },
+
+    /// What stands where the lock file belongs is not ours.
+    #[error("{} is not Portero's lock file: move it away, or change `path` under [store]", .0.display())]
+    NotOurs(PathBuf),
+
+    /// The file was replaced while it was being opened.
+    #[error("{} was replaced by another file while it was opened: start again", .0.display())]
+    Replaced(PathBuf),
 
     /// The folder or the file cannot be written.
     #[error(
@@ -165,6 +198,11 @@ pub enum StoreError {
     /// The text is no event id.
     #[error("{0:?} is no event id: give all of it, or at least 6 hexadecimal digits of its beginning or end")]
     NotAnId(String),
+}
+
+/// Where to look for the other names of a file: its folder, as hard links mostly lie close by.
+fn mount_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl StoreError {

@@ -12,6 +12,8 @@
 mod clips;
 mod error;
 mod event;
+mod examine;
+mod history;
 mod lock;
 mod reader;
 mod recorder;
@@ -19,6 +21,7 @@ mod retention;
 mod row;
 mod schema;
 mod tally;
+mod trouble;
 mod writer;
 
 use std::path::PathBuf;
@@ -30,11 +33,14 @@ pub const COMMIT_BYTES: u64 = 48 << 10;
 
 pub use error::StoreError;
 pub use event::{Job, NewEvent, Picture, Recorded};
+pub use examine::{Examined, examine};
+pub use history::{Firing, History, Opening};
 pub use reader::{Counts, Delivery, Filter, Order, Reader, Stored};
 pub use recorder::{Recorder, RecorderHealth};
 pub use retention::PruneReport;
 pub use schema::SCHEMA_VERSION;
 pub use tally::VERDICTS;
+pub use trouble::read as trouble;
 pub use writer::Store;
 
 /// Where and how much is kept.

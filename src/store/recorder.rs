@@ -4,8 +4,8 @@
 //! grant waits for nobody. While the disk is full or fails, jobs are kept and the same group is tried again:
 //! nothing is acted upon, the channel fills up, and the pipeline in front of it has to wait.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::event::{Job, Recorded, Write};
 use super::{PruneReport, Store, StoreError};
 use crate::clock::{self, Clock};
-use crate::domain::{Event, EventId, Outcome, Stamp, Verdict};
+use crate::domain::{Event, EventId, Outcome, RecordState, Stamp, Verdict};
 use crate::shutdown::Stop;
 use crate::words::in_words;
 
@@ -45,6 +45,7 @@ pub struct RecorderHealth {
     lost: AtomicU64,
     refused: [AtomicU64; 3],
     pruned: AtomicU64,
+    trouble: Mutex<(RecordState, String)>,
 }
 
 macro_rules! counters {
@@ -77,6 +78,16 @@ impl RecorderHealth {
     #[must_use]
     pub fn is_degraded(&self) -> bool {
         self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// Whether decisions can be recorded, and if not, why.
+    #[must_use]
+    pub fn state(&self) -> (RecordState, String) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_state(&self, state: RecordState, why: String) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = (state, why);
     }
 
     /// Alerts refused because the outbox was full, per severity, least severe first.
@@ -123,6 +134,27 @@ impl Recorder {
         stop: &Stop,
         after_commit: &mut dyn FnMut(&Recorded) -> Option<Outcome>,
     ) -> Result<(), StoreError> {
+        match self.record(jobs, stop, after_commit) {
+            Ok(()) => self.store.close(),
+            Err(error) => {
+                self.note(RecordState::Dead, in_words(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// Tells whoever asks, and the file beside the database.
+    fn note(&self, state: RecordState, why: String) {
+        self.store.trouble.set(state, &why, self.clock.now());
+        self.health.set_state(state, why);
+    }
+
+    fn record(
+        &mut self,
+        jobs: &Receiver<Job>,
+        stop: &Stop,
+        after_commit: &mut dyn FnMut(&Recorded) -> Option<Outcome>,
+    ) -> Result<(), StoreError> {
         let mut own: Vec<Job> = Vec::new();
         loop {
             self.health.beat.fetch_add(1, Ordering::Relaxed);
@@ -132,7 +164,7 @@ impl Recorder {
                     self.prune_if_due();
                     continue;
                 }
-                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
             };
             let writes: Vec<_> = batch.into_iter().map(|job| self.prepare(job)).collect();
             for recorded in self.write(&writes, stop)? {
@@ -140,7 +172,6 @@ impl Recorder {
             }
             self.prune_if_due();
         }
-        self.store.close()
     }
 
     fn prepare(&self, job: Job) -> Write {
@@ -231,6 +262,7 @@ impl Recorder {
     fn failing(&self, error: &StoreError, waiting: usize) {
         self.health.retries.fetch_add(1, Ordering::Relaxed);
         if !self.health.degraded.swap(true, Ordering::Relaxed) {
+            self.note(RecordState::Failing, in_words(error));
             let path = self.store.path().display();
             log::error!(
                 "{path}: {}; {waiting} jobs wait, nothing is authorised until it can be written again",
@@ -241,6 +273,7 @@ impl Recorder {
 
     fn recovered(&self) {
         if self.health.degraded.swap(false, Ordering::Relaxed) {
+            self.note(RecordState::Ok, String::new());
             log::info!("{} can be written again", self.store.path().display());
         }
     }

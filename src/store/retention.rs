@@ -1,10 +1,12 @@
 //! What is forgotten, and when.
 //!
 //! The oldest go first, in small steps, so that no step keeps a grant waiting. An event whose alert waits in
-//! the outbox or whose outcome is pending is never touched. When the disk is nearly full, pictures go and events stay.
+//! the outbox or whose outcome is pending is never touched, nor a grant that a limit still needs
+//! (`history`). When the disk is nearly full, pictures go and events stay.
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
+use super::history::Kept;
 use super::tally::{Tally, VERDICTS, verdict_index};
 use super::{Keep, Settings, Store, StoreError};
 use crate::disk::free_bytes;
@@ -73,7 +75,9 @@ impl Store {
     fn delete_step(&mut self, now_wall_us: i64) -> rusqlite::Result<PruneReport> {
         let shortage = self.shortage();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut step = Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0 };
+        let (kept, since_wall_us) = (&self.kept, self.kept.since_wall_us(now_wall_us));
+        let mut step =
+            Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0, kept, since_wall_us };
         for (index, keep) in keeps(&self.settings).into_iter().enumerate() {
             step.too_old(&tx, VERDICTS[index], now_wall_us.saturating_sub(micros(keep)))?;
             let excess = step.tally.events[index].saturating_sub(keep.bytes);
@@ -105,13 +109,17 @@ fn bound_of_rows(settings: &Settings) -> u64 {
 }
 
 /// One step under way.
-struct Step {
+struct Step<'a> {
     tally: Tally,
     report: PruneReport,
     rows: usize,
+    /// Grants that stay.
+    kept: &'a Kept,
+    /// All grants decided at or after this moment stay.
+    since_wall_us: i64,
 }
 
-impl Step {
+impl Step<'_> {
     fn is_full(&self) -> bool {
         self.rows >= STEP_ROWS || self.report.bytes >= STEP_BYTES
     }
@@ -146,11 +154,36 @@ impl Step {
         before_wall_us: i64,
         excess: u64,
     ) -> rusqlite::Result<()> {
-        self.let_go(oldest(tx, verdict, before_wall_us)?, excess, |report, (row, verdict, _)| {
+        let candidates = self.oldest(tx, verdict, before_wall_us)?;
+        self.let_go(candidates, excess, |report, (row, verdict, _)| {
             tx.prepare_cached("DELETE FROM event WHERE row = ?1")?.execute([row])?;
             report.deleted[verdict] += 1;
             Ok(())
         })
+    }
+
+    /// The oldest events that may be deleted.
+    fn oldest(
+        &self,
+        tx: &Transaction<'_>,
+        verdict: Option<&str>,
+        before_wall_us: i64,
+    ) -> rusqlite::Result<Vec<Candidate>> {
+        const MAY_GO: &str = "outcome <> 'pending' AND NOT (verdict = 'authorise' AND at_wall_us >= ?4) \
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)";
+        let of_verdict = if verdict.is_some() { "verdict = ?1" } else { "?1 IS NULL" };
+        let sql = format!(
+            "SELECT row, verdict, bytes FROM event WHERE {of_verdict} AND at_wall_us < ?2 AND {MAY_GO} \
+             ORDER BY at_wall_us, row LIMIT ?3"
+        );
+        let mut statement = tx.prepare_cached(&sql)?;
+        // One more than a step takes, so that the step knows that it was not the last, and room for those that stay.
+        let limit = (STEP_ROWS + 1 + self.kept.len()) as i64;
+        let rows =
+            statement.query_map(params![verdict, before_wall_us, limit, self.since_wall_us], candidate)?;
+        let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+        found.retain(|(row, ..)| !self.kept.holds(*row));
+        Ok(found)
     }
 
     /// Deletes one after the other with `delete`, until `excess` bytes are gone or the step is full.
@@ -186,25 +219,6 @@ type Candidate = (i64, usize, u64);
 fn candidate(row: &Row<'_>) -> rusqlite::Result<Candidate> {
     let kind: String = row.get(1)?;
     Ok((row.get(0)?, verdict_index(&kind), row.get::<_, i64>(2)?.unsigned_abs()))
-}
-
-/// The oldest events that may be deleted.
-fn oldest(
-    tx: &Transaction<'_>,
-    verdict: Option<&str>,
-    before_wall_us: i64,
-) -> rusqlite::Result<Vec<Candidate>> {
-    const MAY_GO: &str =
-        "outcome <> 'pending' AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)";
-    let of_verdict = if verdict.is_some() { "verdict = ?1" } else { "?1 IS NULL" };
-    let sql = format!(
-        "SELECT row, verdict, bytes FROM event WHERE {of_verdict} AND at_wall_us < ?2 AND {MAY_GO} \
-         ORDER BY at_wall_us, row LIMIT ?3"
-    );
-    let mut statement = tx.prepare_cached(&sql)?;
-    // One more than a step takes, so that the step knows that it was not the last.
-    let rows = statement.query_map(params![verdict, before_wall_us, STEP_ROWS as i64 + 1], candidate)?;
-    rows.collect()
 }
 
 /// The oldest pictures that no alert waits for.

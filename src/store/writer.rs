@@ -8,9 +8,11 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::event::{NewEvent, Recorded, Write};
-use super::lock::{WriterLock, create_private};
+use super::history::Kept;
+use super::lock::WriterLock;
 use super::schema::{self, opening};
 use super::tally::{OutboxBound, Tally, share_percent, verdict_index};
+use super::trouble::Note;
 use super::{COMMIT_BYTES, Settings, StoreError, clips, row};
 use crate::budget::{Extra, WriteBudget};
 use crate::domain::{Event, EventId, Outcome, Severity, Stamp, Verdict};
@@ -27,9 +29,11 @@ pub struct Store {
     pub(super) conn: Connection,
     pub(super) settings: Settings,
     pub(super) tally: Tally,
+    pub(super) kept: Kept,
     ids: ContextV7,
     budget: Arc<WriteBudget>,
     left_open: usize,
+    pub(super) trouble: Note,
     /// Dropped last: nobody else may write before the connection is closed.
     _lock: WriterLock,
 }
@@ -44,26 +48,23 @@ impl Store {
     /// A [`StoreError`] that names the path and the remedy.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         let path = &settings.path;
-        if path.is_dir() {
-            return Err(StoreError::NotAFile(path.clone()));
-        }
         let lock = WriterLock::take(path)?;
-        create_private(path)?;
         let mut conn = connect(path)?;
+        lock.confirm(path)?;
         schema::upgrade(&mut conn, path)?;
         let left_open = close_pending(&conn).map_err(|source| opening(path, source))?;
-        if left_open > 0 {
-            log::warn!("{left_open} events were left open by the last run; their outcome is now `unknown`");
-        }
         let tally = Tally::count(&conn).map_err(|source| opening(path, source))?;
+        let kept = Kept::read(&conn).map_err(|source| opening(path, source))?;
         let budget = Arc::default();
         Ok(Self {
             conn,
             settings: settings.clone(),
             tally,
+            kept,
             ids: ContextV7::new(),
             budget,
             left_open,
+            trouble: Note::open(path),
             _lock: lock,
         })
     }
@@ -180,10 +181,10 @@ impl Store {
     /// Writes all in one transaction.
     pub(super) fn commit(&mut self, writes: &[Write], now: Stamp) -> Result<Vec<Recorded>, StoreError> {
         let bound = OutboxBound::new(&self.settings);
-        let mut tally = self.tally.clone();
-        let recorded =
-            write_all(&mut self.conn, writes, now, &mut tally, bound).map_err(StoreError::Write)?;
-        self.tally = tally;
+        let (mut tally, mut kept) = (self.tally.clone(), self.kept.clone());
+        let books = (&mut tally, &mut kept);
+        let recorded = write_all(&mut self.conn, writes, now, books, bound).map_err(StoreError::Write)?;
+        (self.tally, self.kept) = (tally, kept);
         // Without a date it belongs to no day.
         if now.wall_us() > 0 {
             self.budget.spend(must_write(writes), now);
@@ -230,7 +231,7 @@ fn write_all(
     conn: &mut Connection,
     writes: &[Write],
     now: Stamp,
-    tally: &mut Tally,
+    (tally, kept): (&mut Tally, &mut Kept),
     bound: OutboxBound,
 ) -> rusqlite::Result<Vec<Recorded>> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -241,6 +242,7 @@ fn write_all(
                 let picture = (jpeg.as_deref(), picture_refused.as_deref());
                 let mut written = write_event(&tx, event, picture, tally, bound)?;
                 written.1.clip = *clip;
+                kept.note(&event.decision, written.0);
                 if clip.is_some() {
                     clips::begin(&tx, written.0)?;
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portero::notify::{Login, NotifyError, Secret, Settings, Tls, probe};
 
-use super::{Running, SOON, settings};
+use super::{Running, SOON, settings, soon};
 use crate::support::authority::Authority;
 use crate::support::broker::{Broker, free_port};
 use crate::support::wait_until;
@@ -56,7 +56,7 @@ fn the_documented_acl_lets_through_what_the_daemon_says_and_nothing_else() {
     publisher.rows.add(1, Some(b"jpeg".to_vec()));
     publisher.handles.wake.ring();
     publisher.wait_until_empty();
-    publisher.handles.link.send("portero/door/main/command", b"{}".to_vec()).unwrap();
+    publisher.handles.link.send("portero/door/main/command", b"{}".to_vec(), soon()).unwrap();
     broker.publish("portero/door/main/command", "forged");
     broker.publish("homeassistant/status", "online");
     wait_until("it is announced again", SOON, || witness.on("portero/available").len() == 2);

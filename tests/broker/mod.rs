@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portero::clock::SystemClock;
+use portero::clock::{Clock, SystemClock};
 use portero::domain::{
     Alert, Answer, CameraId, Decision, Event, EventId, FrameRef, FrameSeq, Label, ModelId, Observation,
     Outcome, RuleId, Score, Severity, Stamp, Verdict,
@@ -25,6 +25,11 @@ use crate::support::wait_until;
 
 /// Long enough for a loaded machine; nothing waits for it in vain when all is well.
 const SOON: Duration = Duration::from_secs(60);
+
+/// A deadline for a door command that does not pass.
+fn soon() -> Stamp {
+    SystemClock.now().plus(SOON)
+}
 
 /// Rows in memory, shared with the test.
 #[derive(Clone, Default)]

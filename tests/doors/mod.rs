@@ -1,16 +1,19 @@
 //! Doors: what is refused before anything is done, and real programs that behave and misbehave.
 
+mod limits;
 mod programs;
+mod restart;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 use portero::clock::{Clock, ManualClock, SystemClock};
-use portero::domain::{DoorId, EventId, Outcome, RuleId, Stamp};
-use portero::doors::{Actuator, CommandLink, Doors, Grant, Kind, LinkDown, Mode, Settings, Started};
+use portero::domain::{CameraId, DoorId, EventId, FrameRef, FrameSeq, Outcome, RuleId, Stamp};
+use portero::doors::{Actuator, CommandLink, Doors, Grant, Kind, LinkDown, Mode, Order, Settings, Started};
 use serde_json::Value;
 
 use crate::support::wait_until;
@@ -23,6 +26,7 @@ fn door(name: &str, mode: Mode, kind: Kind) -> Settings {
         mode,
         max_age: Duration::from_secs(3),
         min_interval: Duration::from_secs(1),
+        trust_arrival: false,
         kind,
     }
 }
@@ -32,8 +36,18 @@ fn grant(event: u128, name: &str, frame: Stamp) -> Grant {
         event: EventId::from_u128(event),
         door: DoorId::new(name).unwrap(),
         rule: RuleId::new("staff").ok(),
-        frame,
+        camera: CameraId::new("porch").unwrap(),
+        frame: FrameRef::new(FrameSeq(1), frame),
     }
+}
+
+/// A clock that stands at this moment.
+fn at(now: Stamp) -> ManualClock {
+    ManualClock::new(now)
+}
+
+fn doors(settings: Vec<Settings>, link: &Link) -> Doors {
+    Doors::new(settings, Box::new(link.clone()), Path::new(env!("CARGO_BIN_EXE_portero")))
 }
 
 /// A connection to the broker that answers what it was told to, and remembers.
@@ -41,10 +55,12 @@ fn grant(event: u128, name: &str, frame: Stamp) -> Grant {
 struct Link {
     sent: Arc<Mutex<Vec<(String, Value)>>>,
     answers: Arc<Mutex<VecDeque<Result<(), LinkDown>>>>,
+    deadlines: Arc<Mutex<Vec<Stamp>>>,
 }
 
 impl CommandLink for Link {
-    fn send(&self, topic: &str, payload: Vec<u8>) -> Result<(), LinkDown> {
+    fn send(&self, topic: &str, payload: Vec<u8>, deadline: Stamp) -> Result<(), LinkDown> {
+        self.deadlines.lock().unwrap().push(deadline);
         self.sent.lock().unwrap().push((topic.to_owned(), serde_json::from_slice(&payload).unwrap()));
         self.answers.lock().unwrap().pop_front().unwrap_or(Ok(()))
     }
@@ -62,9 +78,9 @@ fn noon() -> Stamp {
 #[test]
 fn a_door_command_is_complete_and_expires() {
     let link = Link::default();
-    let mut doors = Doors::new(vec![door("front", Mode::Active, mqtt())], Box::new(link.clone()));
+    let mut doors = doors(vec![door("front", Mode::Active, mqtt())], &link);
     let event = 0x0192_0000_0000_7000_8000_0000_0000_0001;
-    assert_eq!(doors.act(&grant(event, "front", noon()), noon()), Some(Outcome::Opened));
+    assert_eq!(doors.act(&grant(event, "front", noon()), &at(noon())), Some(Outcome::Opened));
     let sent = link.sent.lock().unwrap();
     let expected = serde_json::json!({
         "v": 1,
@@ -84,12 +100,14 @@ fn without_a_connection_the_command_is_refused_and_never_sent_later() {
         Err(LinkDown::NotSent("no live connection".to_owned())),
         Err(LinkDown::Unconfirmed("no answer".to_owned())),
     ]);
-    let mut doors = Doors::new(vec![door("front", Mode::Active, mqtt())], Box::new(link.clone()));
-    let refused = doors.act(&grant(1, "front", noon()), noon());
+    let mut doors = doors(vec![door("front", Mode::Active, mqtt())], &link);
+    let refused = doors.act(&grant(1, "front", noon()), &at(noon()));
     assert_eq!(refused, Some(Outcome::Refused("no live connection".to_owned())));
-    // A refusal is no opening: the next grant need not wait. What may have arrived is not called refused.
-    let failed = doors.act(&grant(2, "front", noon()), noon());
+    // A refusal is no opening: the next grant need not wait. What may have arrived is not called refused, and counts.
+    let failed = doors.act(&grant(2, "front", noon()), &at(noon()));
     assert_eq!(failed, Some(Outcome::Failed("no answer".to_owned())));
+    let again = doors.act(&grant(3, "front", noon()), &at(noon())).unwrap();
+    assert!(again.detail().unwrap().starts_with("busy: the door was opened"), "{again:?}");
     assert!(doors.poll(noon().plus(PATIENCE)).is_empty());
     assert_eq!(link.sent.lock().unwrap().len(), 2, "one try each");
 }
@@ -97,10 +115,10 @@ fn without_a_connection_the_command_is_refused_and_never_sent_later() {
 #[test]
 fn stale_unknown_and_too_frequent_grants_are_refused() {
     let link = Link::default();
-    let mut doors = Doors::new(vec![door("front", Mode::Active, mqtt())], Box::new(link.clone()));
+    let mut doors = doors(vec![door("front", Mode::Active, mqtt())], &link);
     let mut act = |name, age_ms: u64, now: Stamp| {
         let frame = Stamp::new(now.mono_us() - age_ms * 1000, 0);
-        match doors.act(&grant(1, name, frame), now) {
+        match doors.act(&grant(1, name, frame), &at(now)) {
             Some(Outcome::Refused(why)) => why,
             other => format!("{other:?}"),
         }
@@ -116,10 +134,10 @@ fn stale_unknown_and_too_frequent_grants_are_refused() {
 
 #[test]
 fn a_clock_that_is_set_makes_no_grant_fresh() {
-    let mut doors = Doors::new(vec![door("front", Mode::Active, Kind::Log)], Box::new(Link::default()));
+    let mut doors = doors(vec![door("front", Mode::Active, Kind::Log)], &Link::default());
     let frame = noon();
     let set_back = Stamp::new(frame.mono_us() + 10_000_000, frame.wall_us() - 3_600_000_000);
-    let outcome = doors.act(&grant(1, "front", frame), set_back).unwrap();
+    let outcome = doors.act(&grant(1, "front", frame), &at(set_back)).unwrap();
     assert_eq!(outcome.kind(), "refused");
 }
 
@@ -135,12 +153,12 @@ fn observing_judges_like_opening_and_does_nothing() {
         door("back", Mode::Observe, touch.clone()),
         door("side", Mode::Active, touch),
     ];
-    let mut doors = Doors::new(settings, Box::new(link.clone()));
+    let mut doors = doors(settings, &link);
     for name in ["front", "back"] {
-        assert_eq!(doors.act(&grant(1, name, noon()), noon()), Some(Outcome::Observed));
+        assert_eq!(doors.act(&grant(1, name, noon()), &at(noon())), Some(Outcome::Observed));
         let later = noon().plus(Duration::from_secs(4));
         assert_eq!(
-            doors.act(&grant(2, name, noon()), later).unwrap().kind(),
+            doors.act(&grant(2, name, noon()), &at(later)).unwrap().kind(),
             "refused",
             "stale, as in earnest"
         );
@@ -149,9 +167,10 @@ fn observing_judges_like_opening_and_does_nothing() {
     assert!(link.sent.lock().unwrap().is_empty());
 
     // The same door in earnest does touch it: the check above can fail.
-    assert_eq!(doors.act(&grant(3, "side", noon()), noon()), None);
+    let clock = SystemClock;
+    assert_eq!(doors.act(&grant(3, "side", clock.now()), &clock), None);
     wait_until("the door's program", PATIENCE, || {
-        doors.poll(noon()) == [(EventId::from_u128(3), Outcome::Opened)]
+        doors.poll(clock.now()) == [(EventId::from_u128(3), Outcome::Opened)]
     });
     assert!(touched.exists());
 }
@@ -160,7 +179,7 @@ fn observing_judges_like_opening_and_does_nothing() {
 struct Slow(Receiver<Outcome>);
 
 impl Actuator for Slow {
-    fn start(&mut self, _grant: &Grant, _now: Stamp) -> Started {
+    fn start(&mut self, _order: &Order<'_>) -> Started {
         Started::Running
     }
 
@@ -176,10 +195,10 @@ fn a_slow_door_holds_up_nobody_but_itself() {
     let (second, seconds) = bounded(1);
     let other = (door("other", Mode::Active, Kind::Log), Box::new(Slow(seconds)) as Box<dyn Actuator>);
     let mut doors = Doors::with_actuators([slow, other]);
-    assert_eq!(doors.act(&grant(1, "slow", noon()), noon()), None);
-    let busy = doors.act(&grant(2, "slow", noon()), noon()).unwrap();
+    assert_eq!(doors.act(&grant(1, "slow", noon()), &at(noon())), None);
+    let busy = doors.act(&grant(2, "slow", noon()), &at(noon())).unwrap();
     assert_eq!(busy, Outcome::Refused("busy: the door is just being opened".to_owned()));
-    assert_eq!(doors.act(&grant(3, "other", noon()), noon()), None, "another door opens meanwhile");
+    assert_eq!(doors.act(&grant(3, "other", noon()), &at(noon())), None, "another door opens meanwhile");
 
     second.send(Outcome::Opened).unwrap();
     assert_eq!(doors.poll(noon()), [(EventId::from_u128(3), Outcome::Opened)]);
@@ -187,7 +206,11 @@ fn a_slow_door_holds_up_nobody_but_itself() {
     let ended = noon().plus(Duration::from_secs(1));
     assert_eq!(doors.poll(ended), [(EventId::from_u128(1), Outcome::Failed("jammed".to_owned()))]);
     let soon = ended.plus(Duration::from_millis(500));
-    assert_eq!(doors.act(&grant(4, "slow", soon), soon).unwrap().kind(), "refused", "counted from its end");
+    assert_eq!(
+        doors.act(&grant(4, "slow", soon), &at(soon)).unwrap().kind(),
+        "refused",
+        "counted from its end"
+    );
 }
 
 #[test]
@@ -197,7 +220,7 @@ fn the_loop_reports_each_grant_and_ends_with_its_channel() {
     let quick = door("quick", Mode::Active, Kind::Log);
     struct Quick;
     impl Actuator for Quick {
-        fn start(&mut self, _grant: &Grant, _now: Stamp) -> Started {
+        fn start(&mut self, _order: &Order<'_>) -> Started {
             Started::Ended(Outcome::Opened)
         }
         fn poll(&mut self, _now: Stamp) -> Option<Outcome> {

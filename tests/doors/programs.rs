@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use portero::clock::{Clock, SystemClock};
 use portero::domain::Outcome;
-use portero::doors::{Doors, Kind, Mode};
+use portero::doors::{Kind, Mode};
 
-use super::{Link, PATIENCE, door, grant};
+use super::{Link, PATIENCE, door, doors, grant};
 use crate::support::wait_until;
 
 /// Opens a door by `argv` and waits for the outcome.
 fn open_by(argv: &[&str], time_limit: Duration) -> Outcome {
     let argv = argv.iter().map(ToString::to_string).collect();
     let kind = Kind::Command { argv, time_limit };
-    let mut doors = Doors::new(vec![door("front", Mode::Active, kind)], Box::new(Link::default()));
+    let mut doors = doors(vec![door("front", Mode::Active, kind)], &Link::default());
     let clock = SystemClock;
-    if let Some(outcome) = doors.act(&grant(7, "front", clock.now()), clock.now()) {
+    if let Some(outcome) = doors.act(&grant(7, "front", clock.now()), &clock) {
         return outcome;
     }
     let mut ended = None;
@@ -31,7 +31,7 @@ fn sh(script: &str, time_limit: Duration) -> Outcome {
     open_by(&["/bin/sh", "-c", script], time_limit)
 }
 
-fn is_alive(pid: &str) -> bool {
+pub(super) fn is_alive(pid: &str) -> bool {
     // A zombie is as good as gone: whoever should wait for it may not have come by yet.
     let stat = std::fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat"));
     stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
@@ -117,15 +117,46 @@ fn a_program_that_listens_may_let_go_of_its_relay() {
 }
 
 #[test]
+fn what_a_program_leaves_behind_keeps_its_door_busy_and_ends_at_the_time_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let pids = folder.path().join("pids");
+    // One stays in the group, the other leaves it.
+    let script = format!(
+        "sleep 600 & echo $! > {0}; setsid sh -c 'echo $$ > {0}.away; sleep 600' & until [ -s {0}.away ]; do sleep 0.01; done",
+        pids.display()
+    );
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let kind = Kind::Command { argv, time_limit: Duration::from_secs(2) };
+    let mut doors = doors(vec![door("front", Mode::Active, kind)], &Link::default());
+    let clock = SystemClock;
+    assert_eq!(doors.act(&grant(7, "front", clock.now()), &clock), None);
+    let mut ended = None;
+    wait_until("the program's end", PATIENCE, || {
+        ended = doors.poll(clock.now()).pop();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().1, Outcome::Opened, "told when the program itself has ended");
+    let left = [pids, folder.path().join("pids.away")].map(|file| std::fs::read_to_string(file).unwrap());
+    assert!(left.iter().all(|pid| is_alive(pid)), "a timer for a relay is common");
+    let busy = doors.act(&grant(8, "front", clock.now()), &clock).unwrap();
+    assert_eq!(busy.detail(), Some("busy: what the last opening left running has not ended yet"));
+    wait_until("the end of what is left", PATIENCE, || {
+        let _ = doors.poll(clock.now());
+        !doors.is_busy()
+    });
+    assert!(!left.iter().any(|pid| is_alive(pid)), "nothing outlives the time limit");
+}
+
+#[test]
 fn doors_that_go_away_leave_no_program_behind() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
     let script = format!("echo $$ > {}; sleep 600", pid.display());
     let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
     let kind = Kind::Command { argv, time_limit: PATIENCE };
-    let mut doors = Doors::new(vec![door("front", Mode::Active, kind)], Box::new(Link::default()));
+    let mut doors = doors(vec![door("front", Mode::Active, kind)], &Link::default());
     let clock = SystemClock;
-    assert_eq!(doors.act(&grant(1, "front", clock.now()), clock.now()), None);
+    assert_eq!(doors.act(&grant(1, "front", clock.now()), &clock), None);
     let number = || std::fs::read_to_string(&pid).unwrap_or_default();
     wait_until("the program to start", PATIENCE, || number().ends_with('\n'));
     drop(doors);

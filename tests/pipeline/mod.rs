@@ -190,10 +190,12 @@ fn an_active_door_is_opened_after_its_event_was_committed() {
     let site = Site::new(&format!(
         "{}[[door]]\nid = \"gate\"\nkind = \"command\"\nmode = \"active\"\nmax_age = \"30s\"\nargv = [\"/usr/bin/tee\", {mark:?}]\n\
          [[rule]]\nid = \"walkers\"\ncamera = \"street\"\nlabel = \"person\"\nmin_score = 0.8\nauthorize = \"gate\"\n",
-        fast_camera("street", &street()),
+        fast_camera("street", &street()).replace("\"fast\"", "\"realtime\""),
     ));
-    let log = site.play();
-    let events = site.events();
+    let mut daemon = site.start(&[]);
+    daemon.wait_for_log(": opened", Duration::from_secs(60));
+    assert!(daemon.stop().success(), "{}", daemon.log());
+    let (log, events) = (daemon.log(), site.events());
     assert!(events.iter().any(|e| e.outcome == Outcome::Opened), "{log}\n{events:#?}");
     assert!(mark.exists(), "the command was not run");
 }

@@ -2,11 +2,13 @@
 
 mod crash;
 mod disk;
+mod history;
 mod opening;
 mod outbox;
 mod reading;
 mod recording;
 mod retention;
+mod trouble;
 
 use std::path::Path;
 use std::sync::Arc;

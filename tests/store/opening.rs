@@ -173,3 +173,85 @@ fn a_grant_that_a_crash_left_open_is_unknown_and_never_pending_again() {
     drop(store);
     assert_eq!(Store::open(&settings).unwrap().left_open(), 0);
 }
+
+#[test]
+fn one_database_has_one_daemon_by_whatever_path_it_comes() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let real = settings(folder.path());
+    let mut first = Store::open(&real).unwrap();
+    let by = |path: std::path::PathBuf| Store::open(&portero::store::Settings { path, ..real.clone() });
+
+    let through_folder = folder.path().join("other");
+    symlink(folder.path(), &through_folder).unwrap();
+    assert!(matches!(by(through_folder.join("events.db")), Err(StoreError::InUse { .. })));
+
+    let link = folder.path().join("link.db");
+    symlink("events.db", &link).unwrap();
+    let text = by(link).unwrap_err().to_string();
+    let wanted = fs::canonicalize(&real.path).unwrap();
+    assert!(
+        text.contains("is a symbolic link") && text.contains(&format!("path = \"{}\"", wanted.display())),
+        "{text}"
+    );
+
+    let hard = folder.path().join("hard.db");
+    fs::hard_link(&real.path, &hard).unwrap();
+    let text = by(hard.clone()).unwrap_err().to_string();
+    assert!(text.contains("2 names") && text.contains("-inum"), "{text}");
+    fs::remove_file(&hard).unwrap();
+
+    // What was tried has not taken SQLite's own locks away: what is committed now is there, and stays.
+    let id = first.record(vec![grant(0)]).unwrap()[0].event.id;
+    fs::remove_file(folder.path().join("events.db.lock")).unwrap();
+    let output = second_daemon(folder.path());
+    assert!(output.contains("in use by another daemon"), "the lock is the file's own: {output}");
+    first.close().unwrap();
+    assert!(Reader::open(&real.path).unwrap().event(id).unwrap().is_some());
+    assert!(second_daemon(folder.path()).contains("opened"), "now it is free");
+}
+
+/// What another process says that opens the store in this folder.
+fn second_daemon(folder: &Path) -> String {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["store::opening::child_that_opens_the_store", "--exact", "--ignored", "--nocapture"])
+        .env("PORTERO_OPEN_FOLDER", folder)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Not a test of its own: the other process.
+#[test]
+#[ignore = "the child of `one_database_has_one_daemon_by_whatever_path_it_comes`"]
+fn child_that_opens_the_store() {
+    let folder = std::env::var_os("PORTERO_OPEN_FOLDER").expect("run by its parent");
+    match Store::open(&settings(Path::new(&folder))) {
+        Ok(_) => println!("opened"),
+        Err(error) => println!("{error}"),
+    }
+}
+
+#[test]
+fn what_stands_in_the_place_of_the_lock_is_never_touched() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, lock) = (settings(folder.path()), folder.path().join("events.db.lock"));
+    let precious = folder.path().join("precious");
+    fs::write(&precious, "a letter to my aunt, in full length").unwrap();
+    let kept = || assert_eq!(fs::read_to_string(&precious).unwrap(), "a letter to my aunt, in full length");
+
+    symlink(&precious, &lock).unwrap();
+    assert!(matches!(Store::open(&settings), Err(StoreError::NotOurs(_))));
+    kept();
+    fs::remove_file(&lock).unwrap();
+    fs::hard_link(&precious, &lock).unwrap();
+    assert!(matches!(Store::open(&settings), Err(StoreError::NotOurs(_))));
+    kept();
+    fs::remove_file(&lock).unwrap();
+    fs::rename(&precious, &lock).unwrap();
+    assert!(matches!(Store::open(&settings), Err(StoreError::NotOurs(_))));
+    fs::rename(&lock, &precious).unwrap();
+    kept();
+    Store::open(&settings).unwrap();
+}

@@ -1,5 +1,6 @@
 //! From the file as written to settings that cannot be wrong: every comparison across sections is made here.
 
+mod age;
 mod deed;
 mod models;
 mod rule;
@@ -175,6 +176,7 @@ fn door(door: &RawDoor, broker: Option<&RawBroker>, report: &Report) -> Option<d
         mode: door.mode,
         max_age: door.max_age,
         min_interval: door.min_interval,
+        trust_arrival: door.trust_arrival,
         kind,
     })
 }

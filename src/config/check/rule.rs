@@ -2,7 +2,7 @@
 
 use toml::Spanned;
 
-use super::{ModelLabels, Models, deed};
+use super::{ModelLabels, Models, age, deed};
 use crate::config::hint::{did_you_mean, unknown_reference};
 use crate::config::problem::Problem;
 use crate::config::raw::{Raw, RawCamera, RawRule};
@@ -30,6 +30,7 @@ pub(super) fn check(rule: &RawRule, raw: &Raw, models: Models<'_>, report: &Repo
     let during = rule.during.as_ref().map(|reference| during(reference, raw, report));
     let door = rule.door.as_ref().map(|reference| door(reference, raw, report));
     grant(rule, raw, report);
+    age::check(rule, &cameras, raw, report);
     if rule.trigger == Trigger::Predictions {
         times(rule, report);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::broker::{bad_topic, topic_fault};
-use crate::config::reader::{Named, Table};
+use crate::config::reader::{Named, Table, Value};
 use crate::domain::DoorId;
 use crate::doors::{DEFAULT_MIN_INTERVAL, Mode};
 
@@ -16,6 +16,7 @@ pub(in crate::config) struct RawDoor {
     pub(in crate::config) mode: Mode,
     pub(in crate::config) max_age: Duration,
     pub(in crate::config) min_interval: Duration,
+    pub(in crate::config) trust_arrival: bool,
     pub(in crate::config) kind: Option<RawKind>,
 }
 
@@ -53,6 +54,7 @@ pub(super) fn read(table: &Table<'_>) -> RawDoor {
         min_interval: table
             .setting("min_interval", DEFAULT_MIN_INTERVAL, |value| value.duration(intervals))
             .value,
+        trust_arrival: table.setting("trust_arrival", false, Value::yes_no).value,
         kind: kind(table),
     }
 }

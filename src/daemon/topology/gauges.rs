@@ -8,11 +8,12 @@ use crossbeam_channel::Sender;
 
 use super::super::camera::Desk;
 use super::super::summary::{CameraSummary, Summary};
+use super::super::watchdog::Beat;
 use super::Topology;
 use crate::budget::Extra;
-use crate::capture;
+use crate::capture::{self, Pace};
 use crate::clock::Clock;
-use crate::domain::CameraState;
+use crate::domain::{CameraState, RecordState};
 use crate::store::Reader;
 
 impl Topology {
@@ -37,12 +38,29 @@ impl Topology {
         outbox_size(&self.config.store.path)
     }
 
-    /// The heartbeats of the parts that must turn.
-    pub(in crate::daemon) fn beats(&self) -> Vec<(&'static str, u64)> {
-        let mut beats =
-            vec![("rules", self.judged.beat.load(Ordering::Relaxed)), ("recorder", self.recorded.beat())];
+    /// The beats of all parts. While the store cannot be written, whoever has something to record waits for it, as
+    /// intended: then they count as at rest.
+    pub(in crate::daemon) fn beats(&self) -> Vec<Beat> {
+        let waits = self.recorded.is_degraded();
+        let unless_waiting = |count: u64| (!waits).then_some(count);
+        let mut beats = vec![
+            Beat::of("rules", self.judged.beat.load(Ordering::Relaxed)),
+            Beat::of("recorder", self.recorded.beat()),
+            Beat::of("doors", unless_waiting(self.door_beat.load(Ordering::Relaxed))),
+        ];
         if let Some(handles) = &self.notified {
-            beats.push(("publisher", handles.counters.heartbeat_us()));
+            beats.push(Beat::of("publisher", handles.counters.heartbeat_us()));
+        }
+        let [keeper, filer] = self.clips.counters.turns();
+        beats.push(Beat::of_clips("clip keeper", keeper));
+        beats.push(Beat::of_clips("clip filer", filer));
+        for (desk, counters) in self.desks.iter().zip(&self.captured) {
+            // Its thread is gone when all of a file was read; played fast, it waits for the workers.
+            let runs = desk.state() != CameraState::Ended && desk.pace == Pace::Realtime;
+            let turned = unless_waiting(counters.heartbeat_us()).filter(|_| runs);
+            beats.push(Beat::of(format!("camera {}", desk.camera), turned));
+            let in_work = self.slots.in_work(desk.index).filter(|_| !waits);
+            beats.push(Beat::of(format!("worker on camera {}", desk.camera), in_work));
         }
         beats
     }
@@ -67,7 +85,7 @@ impl Topology {
             mean_inference: mean(&self.pool.busy_us, inferences),
             decisions: [0, 1, 2, 3].map(|i| load(&self.judged.decisions[i])),
             committed: self.recorded.committed(),
-            lost: self.recorded.lost() + load(&self.judged.lost),
+            lost: self.lost(),
             refused_alerts: self.recorded.refused().iter().sum(),
             delivered: self.notified.as_ref().map(|handles| handles.counters.read().acked),
             waiting: outbox_size(&self.config.store.path),
@@ -76,6 +94,17 @@ impl Topology {
             pictures_refused: self.budget.refused(Extra::Snapshot),
             late: Vec::new(),
         }
+    }
+
+    /// Decisions that are lost. While the record fails, or after it has died, these are all that were taken and are not
+    /// committed: what still waits may never be.
+    fn lost(&self) -> u64 {
+        let known = self.recorded.lost() + self.judged.lost.load(Ordering::Relaxed);
+        if self.recorded.state().0 == RecordState::Ok {
+            return known;
+        }
+        let decided: u64 = self.judged.decisions.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        decided.saturating_sub(self.recorded.committed())
     }
 
     fn camera_summary(&self, desk: &Desk, counters: &capture::Counters) -> CameraSummary {

@@ -30,7 +30,7 @@ impl Session<'_> {
             if self.knocks_answered >= errand.knock {
                 if errand.written {
                     errand.command.answer(Ok(()));
-                } else if errand.command.commit() {
+                } else if errand.command.commit(self.desk.clock.now()) {
                     self.write(&errand.command)?;
                     errand.knock = self.knock()?;
                     errand.deadline = now.plus(self.desk.timing.command);

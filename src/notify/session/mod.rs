@@ -270,6 +270,7 @@ impl<'a> Session<'a> {
                 let deadline = now.plus(self.desk.timing.farewell);
                 self.farewell = Some(deadline);
                 self.more_rows = true;
+                self.tell_changes()?;
                 self.refill(now)?;
                 self.hand(self.availability("offline"), None)?;
                 deadline

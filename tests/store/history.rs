@@ -1,0 +1,89 @@
+//! What limits need of the record: it survives a restart, a boot, a clock that was never set, and retention.
+
+use std::time::Duration;
+
+use portero::domain::{Outcome, Severity, Stamp};
+use portero::store::{Keep, Store};
+
+use super::{DAY, alert, at, grant, log_event, settings};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// What the wall clock says `seconds` after the day, on a machine that was booted ten seconds ago.
+fn booted(seconds: u64) -> Stamp {
+    Stamp::new(10_000_000, at(seconds).wall_us())
+}
+
+#[test]
+fn ages_are_known_after_a_boot_and_one_firing_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(folder.path())).unwrap();
+    // Both of one firing; then another, and one of days ago.
+    store
+        .record(vec![log_event(0), grant(200_000), alert(Severity::Info, 200_000, 0), grant(200_600)])
+        .unwrap();
+    let now = booted(200_601 + 1800);
+    let history = store.history(now).unwrap();
+    let ages: Vec<u64> = history.firings.iter().map(|firing| now.since(firing.at).as_secs()).collect();
+    assert_eq!(ages, [202_400, 2_400, 1_800], "the last of before, and each of the last hour once");
+    let [opening] = history.openings.as_slice() else { panic!("{history:?}") };
+    assert_eq!(now.since(opening.at), HOUR / 2);
+}
+
+#[test]
+fn a_clock_that_was_never_set_makes_no_limit_look_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(folder.path())).unwrap();
+    store.record(vec![grant(100)]).unwrap();
+    let now = Stamp::new(10_000_000, 0);
+    let history = store.history(now).unwrap();
+    assert_eq!(now.since(history.firings[0].at), Duration::ZERO, "it counts as just now");
+    assert_eq!(now.since(history.openings[0].at), Duration::ZERO);
+}
+
+#[test]
+fn only_what_was_refused_does_not_count_as_an_opening() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    let outcomes = [
+        (Outcome::Opened, true),
+        (Outcome::Observed, true),
+        (Outcome::Failed("no answer".into()), true),
+        (Outcome::Unknown, true),
+        (Outcome::Refused("busy".into()), false),
+    ];
+    let mut store = Store::open(&settings).unwrap();
+    for (seconds, (outcome, counts)) in (0..).step_by(10).zip(outcomes) {
+        let id = store.record(vec![grant(seconds)]).unwrap()[0].event.id;
+        store.set_outcome(id, outcome.clone()).unwrap();
+        let opening = &store.history(booted(1000)).unwrap().openings[0];
+        assert_eq!(opening.event == id, counts, "{outcome:?}");
+    }
+    // What a crash leaves open may have opened the door.
+    let id = store.record(vec![grant(90)]).unwrap()[0].event.id;
+    drop(store);
+    let store = Store::open(&settings).unwrap();
+    assert_eq!(store.history(booted(1000)).unwrap().openings[0].event, id);
+}
+
+#[test]
+fn retention_leaves_what_a_limit_still_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.retention.authorise = Keep { age: Duration::ZERO, bytes: 0 };
+    let mut store = Store::open(&settings).unwrap();
+    for seconds in [0, 7_200, 7_300] {
+        let id = store.record(vec![grant(seconds)]).unwrap()[0].event.id;
+        store.set_outcome(id, Outcome::Opened).unwrap();
+    }
+    prune_all(&mut store, at(7_400).wall_us());
+    let left = |store: &Store| store.history(booted(7_400)).unwrap().firings.len();
+    prune_all(&mut store, i64::MIN); // a clock that nobody trusts
+    assert_eq!(left(&store), 2, "those of the last hour stay");
+    prune_all(&mut store, at(7_400).wall_us() + i64::try_from(DAY.as_micros()).unwrap());
+    assert_eq!(left(&store), 1, "the last of a rule at a camera stays, for its cooldown");
+}
+
+fn prune_all(store: &mut Store, now_wall_us: i64) {
+    while store.prune(now_wall_us).unwrap().more {}
+}
