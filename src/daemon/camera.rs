@@ -128,7 +128,7 @@ pub(super) fn run(
 ) {
     let ([mut edition, mut masks], settings) = desk.settings();
     let (mut mask, mut watcher) = (Mask::new(settings.masks.clone()), Watcher::new(settings));
-    let mut tampered = None;
+    let (mut tampered, mut replayed) = (None, false);
     let (slowdown, mut load) = (camera.slowdown(), Load::new(clock.now()));
     let health = RefCell::new(Health {
         desk,
@@ -161,6 +161,10 @@ pub(super) fn run(
             tampered = watcher.tamper();
             warn_of(&desk.camera, tampered);
             tell(rules, ToRules::Tamper(tampered, frame), stop);
+        }
+        if watcher.is_replayed() != replayed {
+            replayed = !replayed;
+            warn_of_replay(&desk.camera, replayed);
         }
         let Some(look) = look else {
             desk.gated.fetch_add(1, Ordering::Relaxed);
@@ -232,6 +236,14 @@ fn warn_of(camera: &CameraId, tamper: Option<Tamper>) {
     match tamper {
         Some(tamper) => warn!("camera {camera} was tampered with: it is {}", tamper.as_str()),
         None => info!("camera {camera}: its picture is as it should be again"),
+    }
+}
+
+fn warn_of_replay(camera: &CameraId, replayed: bool) {
+    if replayed {
+        warn!("camera {camera} shows what it has shown before, as if a recording were played: it opens no door");
+    } else {
+        info!("camera {camera}: its pictures are new ones again");
     }
 }
 

@@ -142,14 +142,15 @@ impl TamperWatch {
     }
 
     fn judge(&mut self, frame: &Frame, grid: &LumaGrid, elapsed: Duration) -> Option<Tamper> {
-        let view = View::of(frame, grid);
         let settled = self.state.is_none() && self.suspicion.seen.is_none();
-        if !self.blocks.fit(grid) {
+        let resized = !self.blocks.fit(grid);
+        if resized {
             self.blocks = Blocks::of(grid, &self.masks);
-            if !settled {
-                // A covered camera that comes back in another size is covered still.
-                self.references.iter_mut().for_each(|reference| reference.resized(&view, &self.blocks));
-            }
+        }
+        let view = View::of(frame, grid, &self.blocks);
+        if resized && !settled {
+            // A covered camera that comes back in another size is covered still.
+            self.references.iter_mut().for_each(|reference| reference.resized(&view, &self.blocks));
         }
         if let Some(blank) = view.blank(&self.blocks) {
             return Some(blank);

@@ -46,9 +46,9 @@ pub(super) struct Likeness {
 }
 
 impl View {
-    pub(super) fn of(frame: &Frame, grid: &LumaGrid) -> Self {
+    pub(super) fn of(frame: &Frame, grid: &LumaGrid, blocks: &Blocks) -> Self {
         let cells = grid.cells().iter().map(|&cell| f32::from(cell)).collect();
-        Self { columns: grid.columns(), cells, details: details(frame, grid) }
+        Self { columns: grid.columns(), cells, details: details(frame, grid, blocks) }
     }
 
     /// What a picture without any pattern is; `None` of one with a pattern, and of one that is masked as a whole.
@@ -68,7 +68,7 @@ impl View {
 }
 
 /// The mean difference of neighbouring pixels in each block, less what noise gives everywhere.
-fn details(frame: &Frame, grid: &LumaGrid) -> Vec<f32> {
+fn details(frame: &Frame, grid: &LumaGrid, blocks: &Blocks) -> Vec<f32> {
     let side = grid.cell() * Block::SIDE;
     let (across, down) = (grid.columns().div_ceil(Block::SIDE), grid.rows().div_ceil(Block::SIDE));
     let mut sums = vec![(0u32, 0u32); across * down];
@@ -91,7 +91,8 @@ fn details(frame: &Frame, grid: &LumaGrid) -> Vec<f32> {
     }
     let mut details: Vec<f32> =
         sums.iter().map(|(sum, count)| *sum as f32 * gain / (*count).max(1) as f32).collect();
-    let noise = quantile(&details, 0.1).unwrap_or(0.0);
+    let seen: Vec<f32> = blocks.seen().filter_map(|block| details.get(block.index).copied()).collect();
+    let noise = quantile(&seen, 0.1).unwrap_or(0.0);
     details.iter_mut().for_each(|detail| *detail = (*detail - noise).max(0.0));
     details
 }
