@@ -241,7 +241,9 @@ fn warn_of(camera: &CameraId, tamper: Option<Tamper>) {
 
 fn warn_of_replay(camera: &CameraId, replayed: bool) {
     if replayed {
-        warn!("camera {camera} shows what it has shown before, as if a recording were played: it opens no door");
+        warn!(
+            "camera {camera} shows what it has shown before, as if a recording were played: it opens no door"
+        );
     } else {
         info!("camera {camera}: its pictures are new ones again");
     }

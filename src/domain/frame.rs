@@ -372,14 +372,8 @@ pub enum Tamper {
 
 impl Tamper {
     /// All of them.
-    pub const ALL: [Tamper; 6] = [
-        Tamper::Covered,
-        Tamper::Dark,
-        Tamper::Sprayed,
-        Tamper::Defocused,
-        Tamper::Moved,
-        Tamper::Frozen,
-    ];
+    pub const ALL: [Tamper; 6] =
+        [Tamper::Covered, Tamper::Dark, Tamper::Sprayed, Tamper::Defocused, Tamper::Moved, Tamper::Frozen];
 
     /// The word used in configuration, topics and rows.
     #[must_use]

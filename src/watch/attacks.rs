@@ -133,7 +133,8 @@ fn a_still_is_a_repetition_from_its_second_picture_on_and_when_it_comes_back() {
     let (mut watcher, mut scene) = (doorkeeper(), Scene { random: 1, frames: 0 });
     let [empty, person] = [None, Some((60, 40))].map(|at| scene.frame(DAY, at));
     let shown = [&empty, &empty, &person, &person, &empty, &person];
-    let said: Vec<bool> = (0..).zip(shown).map(|(n, frame)| withheld(&mut watcher, again(frame, n))).collect();
+    let said: Vec<bool> =
+        (0..).zip(shown).map(|(n, frame)| withheld(&mut watcher, again(frame, n))).collect();
     assert_eq!(said, [false, true, false, true, true, true]);
 }
 

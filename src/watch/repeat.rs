@@ -129,7 +129,8 @@ fn sum(cells: &[u16]) -> u64 {
         let words = block.as_chunks::<4>().0;
         sums.iter_mut().zip(words).for_each(|(sum, word)| *sum = mix(*sum, word));
     }
-    let all = sums.into_iter().fold(cells.len() as u64, |all, sum| (all.rotate_left(23) ^ sum).wrapping_mul(ODD));
+    let all =
+        sums.into_iter().fold(cells.len() as u64, |all, sum| (all.rotate_left(23) ^ sum).wrapping_mul(ODD));
     rest.chunks(4).fold(all, mix)
 }
 

@@ -83,9 +83,8 @@ impl Lens {
     fn show(&self, mut stream: TcpStream) -> std::io::Result<()> {
         let mut request = [0; 4096];
         let _ = stream.read(&mut request)?;
-        stream.write_all(
-            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n",
-        )?;
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=cut\r\n\r\n")?;
         while !self.over.load(Ordering::Relaxed) {
             let pictures = if self.is_covered.load(Ordering::Relaxed) { &self.covered } else { &self.open };
             let jpeg = &pictures[self.sent.fetch_add(1, Ordering::Relaxed) % pictures.len()];

@@ -79,7 +79,8 @@ impl Blocks {
         let across = self.columns.div_ceil(Block::SIDE).max(1);
         let block = move |index: usize| {
             let (top, left) = (index / across * Block::SIDE, index % across * Block::SIDE);
-            let (right, bottom) = ((left + Block::SIDE).min(self.columns), (top + Block::SIDE).min(self.rows));
+            let (right, bottom) =
+                ((left + Block::SIDE).min(self.columns), (top + Block::SIDE).min(self.rows));
             Block { index, left, top, right, bottom }
         };
         (0..self.count()).filter(|&index| !self.masked[index]).map(block)

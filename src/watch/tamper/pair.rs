@@ -53,7 +53,12 @@ impl Slope {
             (across, down) = (across + dx * value, down + dy * value);
             (xx, yy) = (xx + dx * dx, yy + dy * dy);
         }
-        Self { mean: sum / f32::max(n, 1.0), across: across / f32::max(xx, 1.0), down: down / f32::max(yy, 1.0), centre }
+        Self {
+            mean: sum / f32::max(n, 1.0),
+            across: across / f32::max(xx, 1.0),
+            down: down / f32::max(yy, 1.0),
+            centre,
+        }
     }
 
     fn at(&self, x: usize, y: usize) -> f32 {

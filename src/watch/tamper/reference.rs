@@ -65,7 +65,8 @@ impl Reference {
         }
         let (columns, rows) = (view.columns, view.cells.len() / view.columns);
         let own_rows = self.cells.len() / self.columns;
-        let at = |i: usize| (i / columns * own_rows / rows) * self.columns + i % columns * self.columns / columns;
+        let at =
+            |i: usize| (i / columns * own_rows / rows) * self.columns + i % columns * self.columns / columns;
         let cells = (0..columns * rows).map(|i| self.cells[at(i)]).collect();
         let learnt = if self.pictures.contains(&LEARN) { LEARN } else { 0 };
         let (details, pictures) = (vec![0.0; blocks.count()], vec![learnt; blocks.count()]);
@@ -82,7 +83,8 @@ impl Reference {
     pub(super) fn edges(&self, view: &View, blocks: &Blocks) -> f32 {
         let (own, seen) = (edges(&self.cells, self.columns), edges(&view.cells, view.columns));
         let cells = blocks.seen().filter(|block| self.pictures[block.index] == LEARN);
-        Pair::of(cells.flat_map(|block| block.cells(self.columns)).map(|(_, _, i)| (own[i], seen[i]))).correlation
+        Pair::of(cells.flat_map(|block| block.cells(self.columns)).map(|(_, _, i)| (own[i], seen[i])))
+            .correlation
     }
 }
 

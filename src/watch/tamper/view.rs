@@ -127,8 +127,9 @@ pub(super) fn likeness(
     let flat = |pair: &Pair| pair.spreads.1 < FLAT * contrast.min(1.0) * pair.spreads.0;
     let lost = rest.iter().filter(|(_, pair)| flat(pair)).count();
     let sharpest = |of: &[&(usize, Pair)]| {
-        let ratio =
-            |&&(block, _): &&(usize, Pair)| (details[block] > 0.5).then(|| view.details[block] / details[block]);
+        let ratio = |&&(block, _): &&(usize, Pair)| {
+            (details[block] > 0.5).then(|| view.details[block] / details[block])
+        };
         quantile(&of.iter().filter_map(ratio).collect::<Vec<_>>(), 0.5)
     };
     let everywhere: Vec<_> = pairs.iter().collect();
