@@ -32,6 +32,12 @@ pub(crate) fn bench(c: &mut Criterion) {
         c.bench_function(&format!("motion gate {width}x{height}"), |b| {
             b.iter_batched(&mut next, |frame| watcher.look(frame), BatchSize::LargeInput);
         });
+        let settings = Settings::new(vec![Watched::picture()], Some(motion));
+        let mut watcher = Watcher::new(Settings { replay: true, ..settings });
+        // The same, and it is remembered what was seen before.
+        c.bench_function(&format!("motion gate and repetitions {width}x{height}"), |b| {
+            b.iter_batched(&mut next, |frame| watcher.look(frame), BatchSize::LargeInput);
+        });
     }
 }
 

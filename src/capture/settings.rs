@@ -90,11 +90,8 @@ impl Source {
     #[must_use]
     pub fn dates_pictures(&self) -> bool {
         match self {
-            Source::V4l2 { .. } | Source::Folder { watch: false, .. } => true,
-            Source::Ffmpeg(file) => {
-                let url = file.input.to_ascii_lowercase();
-                !self.is_live() || url.starts_with("rtsp://") || url.starts_with("rtsps://")
-            }
+            Source::V4l2 { .. } | Source::Rtsp(_) | Source::Folder { watch: false, .. } => true,
+            Source::Ffmpeg(_) => !self.is_live(),
             Source::Http(_) | Source::Command { .. } | Source::Folder { watch: true, .. } => false,
         }
     }

@@ -90,9 +90,12 @@ impl Desk {
     }
 
     /// New regions, masks and motion settings, taken up with the next frame. Returns the edition of the masks, which grows
-    /// when they differ.
+    /// when they differ. What does not differ is left alone.
     pub(super) fn replace_watch(&self, settings: watch::Settings) -> u64 {
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        if *watch == settings {
+            return self.masks.load(Ordering::Acquire);
+        }
         let differ = u64::from(watch.masks != settings.masks);
         let masks = self.masks.fetch_add(differ, Ordering::Release) + differ;
         *watch = settings;
@@ -100,13 +103,11 @@ impl Desk {
         masks
     }
 
-    /// What the settings of now ask for, with their edition and that of the masks.
-    fn eyes(&self) -> ([u64; 2], Mask, Watcher) {
+    /// The settings of now, with their edition and that of the masks.
+    fn settings(&self) -> ([u64; 2], watch::Settings) {
         let watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         let editions = [&self.edition, &self.masks].map(|edition| edition.load(Ordering::Acquire));
-        let settings = watch.clone();
-        drop(watch);
-        (editions, Mask::new(settings.masks.clone()), Watcher::new(settings))
+        (editions, watch.clone())
     }
 }
 
@@ -125,8 +126,9 @@ pub(super) fn run(
     clock: &dyn Clock,
     stop: &Stop,
 ) {
-    let ([mut edition, mut masks], mut mask, mut watcher) = desk.eyes();
-    let mut tampered = None;
+    let ([mut edition, mut masks], settings) = desk.settings();
+    let (mut mask, mut watcher) = (Mask::new(settings.masks.clone()), Watcher::new(settings));
+    let (mut tampered, mut replayed) = (None, false);
     let (slowdown, mut load) = (camera.slowdown(), Load::new(clock.now()));
     let health = RefCell::new(Health {
         desk,
@@ -139,7 +141,11 @@ pub(super) fn run(
     let camera = camera.copy_to(copies.sink(stop));
     let mut sink = |mut frame: Frame| {
         if desk.edition.load(Ordering::Acquire) != edition {
-            ([edition, masks], mask, watcher) = desk.eyes();
+            let settings;
+            ([edition, masks], settings) = desk.settings();
+            mask = Mask::new(settings.masks.clone());
+            // It keeps what it knows: a reload does not uncover a lens.
+            watcher.reconfigure(settings);
         }
         // Before anything else: nobody sees what is masked.
         mask.black_out(&mut frame);
@@ -155,6 +161,10 @@ pub(super) fn run(
             tampered = watcher.tamper();
             warn_of(&desk.camera, tampered);
             tell(rules, ToRules::Tamper(tampered, frame), stop);
+        }
+        if watcher.is_replayed() != replayed {
+            replayed = !replayed;
+            warn_of_replay(&desk.camera, replayed);
         }
         let Some(look) = look else {
             desk.gated.fetch_add(1, Ordering::Relaxed);
@@ -226,6 +236,16 @@ fn warn_of(camera: &CameraId, tamper: Option<Tamper>) {
     match tamper {
         Some(tamper) => warn!("camera {camera} was tampered with: it is {}", tamper.as_str()),
         None => info!("camera {camera}: its picture is as it should be again"),
+    }
+}
+
+fn warn_of_replay(camera: &CameraId, replayed: bool) {
+    if replayed {
+        warn!(
+            "camera {camera} shows what it has shown before, as if a recording were played: it opens no door"
+        );
+    } else {
+        info!("camera {camera}: its pictures are new ones again");
     }
 }
 

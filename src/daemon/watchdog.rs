@@ -239,6 +239,7 @@ mod tests {
             fps: 5.0,
             width: 16,
             height: 16,
+            settle: Duration::ZERO,
             stall_after: HANGS,
             pace: Pace::Realtime,
             looped: false,

@@ -356,8 +356,10 @@ impl CameraState {
 /// What somebody did to a camera, or what befell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tamper {
-    /// Nothing of the scene is left.
+    /// Nothing of the scene is left, though light reaches the sensor.
     Covered,
+    /// The picture is black: the lens is covered, or the light is out. Nobody can tell which from the picture.
+    Dark,
     /// A part of the picture has lost its scene.
     Sprayed,
     /// The scene is there, its details are not.
@@ -370,14 +372,15 @@ pub enum Tamper {
 
 impl Tamper {
     /// All of them.
-    pub const ALL: [Tamper; 5] =
-        [Tamper::Covered, Tamper::Sprayed, Tamper::Defocused, Tamper::Moved, Tamper::Frozen];
+    pub const ALL: [Tamper; 6] =
+        [Tamper::Covered, Tamper::Dark, Tamper::Sprayed, Tamper::Defocused, Tamper::Moved, Tamper::Frozen];
 
     /// The word used in configuration, topics and rows.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Tamper::Covered => "covered",
+            Tamper::Dark => "dark",
             Tamper::Sprayed => "sprayed",
             Tamper::Defocused => "defocused",
             Tamper::Moved => "moved",

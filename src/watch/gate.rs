@@ -43,6 +43,15 @@ impl Gate {
         }
     }
 
+    /// Other settings; the background stays. `regions` is their number when they, or the areas that are told of, have
+    /// changed: they are drawn anew.
+    pub(super) fn reconfigure(&mut self, settings: MotionSettings, crops: Crops, regions: Option<usize>) {
+        (self.settings, self.crops) = (settings, crops);
+        if let Some(regions) = regions {
+            (self.regions, self.size) = (vec![State::default(); regions], (0, 0));
+        }
+    }
+
     pub(super) fn moving(&self) -> &[NormRect] {
         &self.moving
     }

@@ -12,6 +12,7 @@ mod grid;
 mod light;
 mod mask;
 mod raster;
+mod repeat;
 mod shadow;
 mod sight;
 mod tamper;
@@ -24,6 +25,7 @@ use gate::Gate;
 pub use grid::LumaGrid;
 pub use mask::Mask;
 use raster::Run;
+use repeat::Repeats;
 use sight::{Finding, Sight};
 pub use tamper::TamperSettings;
 use tamper::TamperWatch;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub tamper: Option<TamperSettings>,
     /// What is told of every frame, whatever is worth a classification; `None` tells nothing.
     pub tracking: Option<Tracking>,
+    /// Whether pictures that were seen before are told from new ones: what they show opens no door.
+    pub replay: bool,
 }
 
 /// What is told of every frame: the things in it and how much of an area is covered. The latter, and the things that
@@ -90,7 +94,8 @@ impl Settings {
     /// Looks at these regions, and does nothing else.
     #[must_use]
     pub fn new(regions: Vec<Watched>, motion: Option<MotionSettings>) -> Self {
-        Self { regions, motion, crops: Crops::Zone, masks: Vec::new(), tamper: None, tracking: None }
+        let (crops, masks) = (Crops::Zone, Vec::new());
+        Self { regions, motion, crops, masks, tamper: None, tracking: None, replay: false }
     }
 }
 
@@ -164,10 +169,12 @@ pub struct WatchCounts {
 /// Decides what to look at in one camera's frames.
 #[derive(Debug)]
 pub struct Watcher {
-    regions: Vec<Watched>,
+    settings: Settings,
     gate: Option<Gate>,
+    /// Kept, though nobody asks, when it was asked for before: what is known of the scene stays known.
     tamper: Option<TamperWatch>,
     sight: Option<Sight>,
+    repeats: Option<Repeats>,
     counts: WatchCounts,
 }
 
@@ -177,9 +184,38 @@ impl Watcher {
     pub fn new(settings: Settings) -> Self {
         let regions = settings.regions.len();
         let gate = settings.motion.map(|motion| Gate::new(motion, settings.crops, regions));
-        let tamper = settings.tamper.map(TamperWatch::new);
-        let sight = settings.tracking.map(Sight::new);
-        Self { regions: settings.regions, gate, tamper, sight, counts: WatchCounts::default() }
+        let tamper = settings.tamper.map(|_| TamperWatch::new(settings.masks.clone()));
+        let sight = settings.tracking.clone().map(Sight::new);
+        let repeats = settings.replay.then(Repeats::default);
+        Self { settings, gate, tamper, sight, repeats, counts: WatchCounts::default() }
+    }
+
+    /// Watches for something else from the next frame on. What it knows stays, as far as it still makes sense: what was
+    /// done to the camera and what the scene should look like in any case, also while nobody asks for it; the pictures of
+    /// the last minutes; the background of the motion gate unless the masks change.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        let before = std::mem::replace(&mut self.settings, settings);
+        let now = &self.settings;
+        let masked_alike = before.masks == now.masks;
+        let redrawn = before.regions != now.regions || before.tracking != now.tracking;
+        let regions = now.regions.len();
+        match (&mut self.gate, now.motion) {
+            (Some(gate), Some(motion)) if masked_alike => {
+                gate.reconfigure(motion, now.crops, redrawn.then_some(regions));
+            }
+            (gate, motion) => *gate = motion.map(|motion| Gate::new(motion, now.crops, regions)),
+        }
+        if redrawn {
+            self.sight = now.tracking.clone().map(Sight::new);
+        }
+        if now.replay != self.repeats.is_some() {
+            self.repeats = now.replay.then(Repeats::default);
+        }
+        if let Some(tamper) = &mut self.tamper {
+            tamper.mask(&now.masks);
+        } else {
+            self.tamper = now.tamper.map(|_| TamperWatch::new(now.masks.clone()));
+        }
     }
 
     /// The look that this frame is worth, if any; where something is told of every frame, every frame is worth one,
@@ -188,19 +224,23 @@ impl Watcher {
     /// Takes about 0.3 ms for 1280x720 with the gate, nothing without.
     pub fn look(&mut self, frame: impl Into<Arc<Frame>>) -> Option<Look> {
         let frame = frame.into();
-        let asked = self.gate.is_some() || self.tamper.is_some();
+        let asked = self.gate.is_some() || self.settings.tamper.is_some() || self.repeats.is_some();
         let grid = asked.then(|| LumaGrid::of(&frame));
-        if let (Some(tamper), Some(grid)) = (&mut self.tamper, &grid) {
-            tamper.observe(&frame, grid);
+        if let (Some(tamper), Some(settings), Some(grid)) = (&mut self.tamper, self.settings.tamper, &grid) {
+            tamper.observe(&frame, grid, settings);
         }
+        let repeated = match (&mut self.repeats, &grid) {
+            (Some(repeats), Some(grid)) => repeats.observe(grid, frame.at().stamp),
+            _ => false,
+        };
         let (regions, sighting) = match (&mut self.gate, &grid) {
             (Some(gate), Some(grid)) => {
-                let open = gate.open_regions(&frame, grid, &self.regions, &mut self.sight);
+                let open = gate.open_regions(&frame, grid, &self.settings.regions, &mut self.sight);
                 self.counts.relit = gate.relit();
                 open
             }
             _ => {
-                let all = self.regions.iter().map(|watched| watched.region.clone()).collect();
+                let all = self.settings.regions.iter().map(|watched| watched.region.clone()).collect();
                 let now = frame.at().stamp;
                 let tell = |sight: &mut Sight| sight.tell(now, Finding::Ungated, Duration::ZERO);
                 (all, self.sight.as_mut().map(tell))
@@ -211,7 +251,8 @@ impl Watcher {
         } else {
             self.counts.looks += 1;
         }
-        let withheld = frame.withheld().or(self.tamper().map(Withheld::Tampered));
+        let repeated = repeated.then_some(Withheld::Repeated);
+        let withheld = frame.withheld().or(self.tamper().map(Withheld::Tampered)).or(repeated);
         (!regions.is_empty() || sighting.is_some()).then_some(Look { frame, regions, sighting, withheld })
     }
 
@@ -225,7 +266,13 @@ impl Watcher {
     /// What was done to the camera, when that is asked for and certain.
     #[must_use]
     pub fn tamper(&self) -> Option<Tamper> {
-        self.tamper.as_ref().and_then(TamperWatch::state)
+        self.settings.tamper.and(self.tamper.as_ref()).and_then(TamperWatch::state)
+    }
+
+    /// Whether a recording is being played to the camera, when that is asked for and certain.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.repeats.as_ref().is_some_and(Repeats::is_certain)
     }
 
     /// What it has seen so far.
@@ -245,5 +292,7 @@ fn share(found: &Foreground, runs: &[Run]) -> f32 {
     differing as f32 / all.max(1) as f32
 }
 
+#[cfg(test)]
+mod attacks;
 #[cfg(test)]
 mod tests;

@@ -3,17 +3,17 @@
 use super::*;
 use crate::domain::{CameraId, FrameRef, FrameSeq, Stamp, ZoneId};
 
-const WIDTH: u32 = 160;
-const HEIGHT: u32 = 120;
+pub(super) const WIDTH: u32 = 160;
+pub(super) const HEIGHT: u32 = 120;
 
 /// A scene with some structure, a light (gain, offset), noise of a few steps and a bright square at `at`.
-struct Scene {
-    random: u32,
-    frames: u64,
+pub(super) struct Scene {
+    pub(super) random: u32,
+    pub(super) frames: u64,
 }
 
 impl Scene {
-    fn frame(&mut self, light: (f32, f32), at: Option<(u32, u32)>) -> Frame {
+    pub(super) fn frame(&mut self, light: (f32, f32), at: Option<(u32, u32)>) -> Frame {
         let mut rgb = Vec::new();
         for (y, x) in (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (y, x))) {
             self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -30,7 +30,7 @@ impl Scene {
     }
 }
 
-const DAY: (f32, f32) = (1.0, 0.0);
+pub(super) const DAY: (f32, f32) = (1.0, 0.0);
 
 fn region(zone: &str, rect: NormRect) -> Watched {
     Watched { region: Region { zone: Some(ZoneId::new(zone).unwrap()), rect }, ..Watched::picture() }

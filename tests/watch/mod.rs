@@ -1,6 +1,8 @@
 //! The watch on real clips, and on clips made of a real one.
 
+mod covers;
 pub(crate) mod motion;
+mod reload;
 mod tamper;
 
 use std::io::Read;

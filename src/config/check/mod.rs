@@ -149,7 +149,8 @@ fn camera(camera: &RawCamera, raw: &Raw) -> Option<CameraConfig> {
     let (crops, masks) = (camera.crops, camera.masks.clone());
     let tracking = deed::tracking(camera, raw);
     let (motion, tamper) = (camera.motion, camera.tamper);
-    let watch = watch::Settings { regions, motion, crops, masks, tamper, tracking };
+    let replay = rules.iter().any(|rule| rule.listens_to(camera) && rule.door.is_some());
+    let watch = watch::Settings { regions, motion, crops, masks, tamper, tracking, replay };
     let announce_after = camera.announce_after;
     Some(CameraConfig { capture: camera.capture.clone()?, watch, announce_after, copies: camera.copies })
 }

@@ -116,13 +116,20 @@ fn count(value: &Value<'_>) -> Option<Count> {
     Some(count)
 }
 
+/// `true` or `"any"` for every kind, a kind, or a list of kinds.
 fn tampers(value: &Value<'_>) -> Option<Vec<Tamper>> {
-    let words = Tamper::ALL.map(|tamper| (tamper.as_str(), tamper));
-    if value.as_text() == Some("any") {
+    if value.as_bool() == Some(true) || value.as_text() == Some("any") {
         return Some(Tamper::ALL.to_vec());
     }
+    let kinds = Tamper::ALL.map(|tamper| (tamper.as_str(), tamper));
     match value.as_list() {
-        Some(items) if !items.is_empty() => every(items.iter().map(|item| item.word(&words))),
-        _ => Some(vec![value.word(&words)?]),
+        Some(items) if !items.is_empty() => every(items.iter().map(|item| item.word(&kinds))),
+        None if value.as_text().is_some_and(|text| kinds.iter().any(|(name, _)| *name == text)) => {
+            Some(vec![value.word(&kinds)?])
+        }
+        _ => {
+            let names = kinds.map(|(name, _)| format!("\"{name}\"")).join(", ");
+            value.wrong(&format!("true, \"any\", or one or a list of {names}"))
+        }
     }
 }
