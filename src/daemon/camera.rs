@@ -1,7 +1,7 @@
 //! The body of a camera thread: frames through the watch room into the slots.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use log::{info, warn};
 use super::copies::Copies;
 use super::judge::ToRules;
 use super::load::Load;
+use super::rate::Rate;
 use crate::capture::{Camera, Copying, Pace};
 use crate::clock::Clock;
-use crate::domain::{CameraId, CameraState, Frame, Look, Sighting, Tamper, Things};
+use crate::domain::{CameraId, CameraState, Frame, Look, Sighting, Stamp, Tamper, Things};
 use crate::evidence::{Feed, Keep};
 use crate::shutdown::Stop;
 use crate::slots::Slots;
@@ -36,6 +37,8 @@ pub(super) struct Desk {
     /// Frames in which the motion gate saw nothing.
     pub(super) gated: AtomicU64,
     state: AtomicU8,
+    /// Pictures a second that its rules need, as the bits of an `f32`; 0 is any number.
+    needed: AtomicU32,
     /// Whether its frames are kept for clips.
     kept: AtomicBool,
     /// Its own stream, which is kept in place of them where it may be and comes.
@@ -68,6 +71,7 @@ impl Desk {
             masks: AtomicU64::new(0),
             gated: AtomicU64::new(0),
             state: AtomicU8::new(0),
+            needed: AtomicU32::new(0),
             kept: AtomicBool::new(false),
             copying,
         }
@@ -81,6 +85,15 @@ impl Desk {
     fn set_state(&self, state: CameraState) {
         let index = STATES.iter().position(|s| *s == state).unwrap_or(0);
         self.state.store(index as u8, Ordering::Relaxed);
+    }
+
+    /// From now on its rules need so many pictures a second.
+    pub(super) fn need(&self, rate: f32) {
+        self.needed.store(rate.to_bits(), Ordering::Relaxed);
+    }
+
+    fn needed(&self) -> f32 {
+        f32::from_bits(self.needed.load(Ordering::Relaxed))
     }
 
     /// What is kept for clips from now on.
@@ -135,6 +148,7 @@ pub(super) fn run(
         rules,
         stop,
         source: (CameraState::Starting, String::new()),
+        rate: Rate::new(clock.now()),
         strain: None,
     });
     let mut copies = Copies::new(desk, feed);
@@ -147,6 +161,7 @@ pub(super) fn run(
             // It keeps what it knows: a reload does not uncover a lens.
             watcher.reconfigure(settings);
         }
+        health.borrow_mut().gave(clock.now());
         // Before anything else: nobody sees what is masked.
         mask.black_out(&mut frame);
         let frame = Arc::new(frame);
@@ -183,7 +198,7 @@ pub(super) fn run(
             health.borrow_mut().strained(factor);
         }
     };
-    camera.run(stop, &mut sink, &mut |state, why| health.borrow_mut().became(state, why));
+    camera.run(stop, &mut sink, &mut |state, why| health.borrow_mut().became(state, why, clock.now()));
     feed.ended(&desk.camera);
 }
 
@@ -204,14 +219,26 @@ struct Health<'a> {
     stop: &'a Stop,
     /// What the source says, and why.
     source: (CameraState, String),
+    /// How many pictures it gives.
+    rate: Rate,
     /// Why it gives less than it could.
     strain: Option<String>,
 }
 
 impl Health<'_> {
-    fn became(&mut self, state: CameraState, why: &str) {
+    fn became(&mut self, state: CameraState, why: &str, now: Stamp) {
+        if !state.delivers() {
+            self.rate.restart(now);
+        }
         self.source = (state, why.to_owned());
         self.tell();
+    }
+
+    /// One more picture has come.
+    fn gave(&mut self, now: Stamp) {
+        if self.desk.pace == Pace::Realtime && self.rate.gave(self.desk.needed(), now) {
+            self.tell();
+        }
     }
 
     fn strained(&mut self, factor: f32) {
@@ -223,8 +250,9 @@ impl Health<'_> {
     }
 
     fn tell(&self) {
-        let (state, why) = match (&self.source, &self.strain) {
-            ((CameraState::Online, _), Some(strain)) => (CameraState::Degraded, strain.clone()),
+        let trouble = self.strain.clone().or_else(|| self.rate.complaint(self.desk.needed()));
+        let (state, why) = match (&self.source, trouble) {
+            ((CameraState::Online, _), Some(trouble)) => (CameraState::Degraded, trouble),
             ((state, why), _) => (*state, why.clone()),
         };
         self.desk.set_state(state);

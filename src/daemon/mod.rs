@@ -17,6 +17,7 @@ mod copies;
 mod crew;
 mod judge;
 mod load;
+mod rate;
 mod reload;
 mod snapshot;
 mod summary;

@@ -279,6 +279,7 @@ impl Topology {
             let (pace, copying) = (capture.effective_pace(), camera.copying());
             let desk = Arc::new(Desk::new(id.clone(), index, pace, watch.clone(), copying));
             desk.keep_for_clips(kept.get(id));
+            desk.need(self.config.rules.needed_rate(id));
             self.desks.push(Arc::clone(&desk));
             self.captured.push(camera.counters());
             let (slots, stop, feed) = (self.slots.clone(), stop.clone(), self.clips.feed.clone());
@@ -335,6 +336,7 @@ impl Topology {
             let masks = desk.replace_watch(camera.watch.clone());
             kept.entry(desk.camera.clone()).and_modify(|keep| keep.masks = masks);
             desk.keep_for_clips(kept.get(&desk.camera));
+            desk.need(config.rules.needed_rate(&desk.camera));
         }
         // Before the rules hear of it: none of their events may have a clip that shows what is masked now.
         self.clips.orders.keep(kept);

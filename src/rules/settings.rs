@@ -30,6 +30,18 @@ pub struct RuleSet {
     pub places: Places,
 }
 
+impl RuleSet {
+    /// How many pictures a second of a camera its rules need: fewer, and one of them can never agree. 0 when any number will do.
+    #[must_use]
+    pub fn needed_rate(&self, camera: &CameraId) -> f32 {
+        let asks = |rule: &&Rule| rule.trigger == Trigger::Predictions && rule.cameras.contains(camera);
+        let needed = |rule: &Rule| {
+            rule.agree.k.saturating_sub(1) as f32 / rule.agree.within.as_secs_f32().max(f32::EPSILON)
+        };
+        self.rules.iter().filter(asks).map(needed).fold(0.0, f32::max)
+    }
+}
+
 /// Where the zones and lines are that rules about tracks ask for. What is not in here lies nowhere.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Places {
