@@ -34,6 +34,8 @@ fn the_device_is_announced_and_announced_again_when_home_assistant_starts() {
     let expected = [
         "homeassistant/status",
         CONFIG,
+        "portero/store",
+        "portero/store/reason",
         "portero/front/status",
         "portero/front/health",
         "portero/front/person",

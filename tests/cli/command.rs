@@ -54,7 +54,7 @@ fn everything_that_is_named_is_tried() {
         shown.lines().map(|line| line.split_whitespace().take(2).collect::<Vec<_>>()).collect();
     assert_eq!(
         lines,
-        [["ok", "configuration"], ["ok", "model"], ["ok", "broker"], ["ok", "camera"]],
+        [["ok", "configuration"], ["ok", "model"], ["ok", "database"], ["ok", "broker"], ["ok", "camera"]],
         "{shown}"
     );
 }
