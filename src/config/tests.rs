@@ -188,6 +188,26 @@ fn short_sources_are_understood() {
 }
 
 #[test]
+fn rtsp_is_ours_and_ffmpeg_is_never_given_a_login_to_pass_on() {
+    let ours = sources(&["\"rtsp://u:a/b@cam/1\"", "{ rtsp = \"rtsps://cam/1\", transport = \"udp\" }"]);
+    let logins: Vec<bool> = ours
+        .iter()
+        .map(|source| match source {
+            Source::Rtsp(camera) => camera.login.as_ref().is_some_and(|l| l.password.expose() == "a/b"),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(logins, [true, false]);
+    let theirs = sources(&["{ rtsp = \"rtsp://cam/1\", connect = \"ffmpeg\" }"]);
+    assert_eq!(theirs, [Source::Ffmpeg(FfmpegInput::new("rtsp://cam/1"))]);
+    assert!(ours[0].dates_pictures() && !theirs[0].dates_pictures(), "no door opens on what ffmpeg dates");
+    let text = BASE.to_owned()
+        + "[[camera]]\nid = \"c\"\nsource = { rtsp = \"rtsp://u:geheim@cam/1\", connect = \"ffmpeg\" }\n";
+    let problems = check(&text).unwrap_err().to_string();
+    assert!(problems.contains("ffmpeg is given no login for RTSP"), "{problems}");
+}
+
+#[test]
 fn a_camera_without_a_rule_is_looked_at_as_a_whole() {
     let text =
         BASE.to_owned() + "[[camera]]\nid = \"c\"\nsource = \"0\"\n[[camera]]\nid = \"d\"\nsource = \"1\"\n";

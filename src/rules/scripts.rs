@@ -3,7 +3,8 @@
 //! `p` a person (0.95), `w` a weak person (0.62), `n` a person by a hair (0.52 to 0.48), `c` a cat (0.90),
 //! `u` unknown, `e` an empty scene (0.97), `.` no frame. Spaces are for the reader. In brackets: a pause (`[30s]`,
 //! `[5m]`, `[1h]`), a camera's state (`[offline]`), the clock (`[unsync]`, `[sync]`), `[tick]`, where the next
-//! frames come from (`[cam b]`, `[zone porch]`), or a frame captured a second before the newest (`[late p]`); `[again]` repeats the last.
+//! frames come from (`[cam b]`, `[zone porch]`), a break in the camera's time (`[break]`), whether its frames open doors (`[withhold]`,
+//! `[trust]`), or a frame captured a second before the newest (`[late p]`); `[again]` repeats the last.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +96,8 @@ pub(super) struct Player {
     camera: CameraId,
     zone: Option<ZoneId>,
     last: Option<Input>,
+    run: u32,
+    withheld: Option<Withheld>,
 }
 
 impl Player {
@@ -107,6 +110,8 @@ impl Player {
             camera: CameraId::new("cam").unwrap(),
             zone: None,
             last: None,
+            run: 0,
+            withheld: None,
         }
     }
 
@@ -161,8 +166,8 @@ impl Player {
         let prediction = Prediction {
             camera: self.camera.clone(),
             zone: self.zone.clone(),
-            frame: FrameRef::new(FrameSeq(self.seq), stamp),
-            withheld: None,
+            frame: FrameRef { run: self.run, ..FrameRef::new(FrameSeq(self.seq), stamp) },
+            withheld: self.withheld,
             model: ModelId::new("test").unwrap(),
             top: top.iter().map(|(l, s)| (Label::new(l).unwrap(), Score::new(*s).unwrap())).collect(),
             rejected: c == 'u',
@@ -189,6 +194,9 @@ impl Player {
                 let last = self.last.clone().unwrap();
                 self.tell(&last);
             }
+            ("break", _) => self.run += 1,
+            ("withhold", _) => self.withheld = Some(Withheld::Unsteady),
+            ("trust", _) => self.withheld = None,
             ("tick", _) => self.tell(&Input::Tick),
             ("cam", id) => self.camera = CameraId::new(id).unwrap(),
             ("zone", id) => self.zone = Some(ZoneId::new(id).unwrap()),

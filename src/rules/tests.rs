@@ -392,3 +392,34 @@ fn what_is_told_of_doors_and_house_is_remembered() {
     assert_eq!(player.engine.mode(), Some("away"));
     player.expect(&[]);
 }
+
+#[test]
+fn a_camera_must_give_as_many_pictures_as_its_most_demanding_rule_needs() {
+    let rule = |id, k, n, within| Rule { agree: Agreement { k, n, within: secs(within) }, ..log_rule(id) };
+    let rules = set(&[rule("few", 1, 1, 5.0), rule("many", 4, 6, 5.0), rule("some", 3, 3, 10.0)]);
+    assert!((rules.needed_rate(&CameraId::new("cam").unwrap()) - 0.6).abs() < 1e-6);
+    assert!(rules.needed_rate(&CameraId::new("other").unwrap()) == 0.0);
+}
+
+#[test]
+fn a_frame_that_its_camera_withholds_never_opens_a_door_and_the_denial_says_why() {
+    check(&[grant_rule("r")], "[withhold] pppppppp e", &["1.0 deny front"]);
+    let mut player = Player::new(&[Rule { hold: secs(0.4), ..grant_rule("r") }]);
+    player.play("[withhold] pppppp");
+    let why = "no grant in 1.0 s: rule r: the camera's time broke a moment ago";
+    assert_eq!(player.decisions[0].reason, why);
+    player.play("[trust] p");
+    player.expect(&["1.0 deny front", "1.2 authorise front (r)"]);
+    // Whoever asks for no door is told all the same.
+    check(&[log_rule("r")], "[withhold] ppp", &["0.0 log (r)"]);
+}
+
+#[test]
+fn what_was_seen_before_the_cameras_time_broke_is_no_evidence_after_it() {
+    let rules = [Rule { agree: agree(4, 4), ..grant_rule("r") }];
+    check(&rules, "pppp", &["0.6 authorise front (r)"]);
+    check(&rules, "ppp [break] p e", &[]);
+    check(&rules, "ppp [break] pppp", &["1.2 authorise front (r)"]);
+    let held = [Rule { hold: secs(2.0), ..grant_rule("r") }];
+    check(&held, "ppppp [break] ppppp [break] ppp e", &["2.0 deny front"]);
+}
