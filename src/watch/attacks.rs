@@ -164,6 +164,19 @@ fn a_recording_is_known_in_its_second_round_with_fresh_grain_over_it_too() {
 }
 
 #[test]
+fn a_recording_of_somebody_who_stands_still_is_known_though_each_round_shows_other_pictures_of_it() {
+    let (mut watcher, mut scene) = (doorkeeper(), Scene { random: 1, frames: 0 });
+    // Half of the recorded pictures are seen in one round, the other half in the next.
+    for round in 0..5 {
+        for n in 0..25 {
+            let at = (n >= 15).then_some((60, 40));
+            let known = withheld(&mut watcher, scene.frame(DAY, at));
+            assert!(round < 2 || known, "round {round}, frame {n}");
+        }
+    }
+}
+
+#[test]
 fn whoever_walks_the_same_way_again_and_a_quiet_scene_are_no_repetition() {
     let (mut watcher, mut scene) = (doorkeeper(), Scene { random: 1, frames: 0 });
     // Now and then somebody stands just where he stood, or the scene is empty again all of a sudden; one picture later
