@@ -28,11 +28,13 @@ const GRAIN: u32 = 3;
 /// A picture has come back when it is nearer to a distant one than this share of what has just moved.
 const NEAR: f32 = 0.2;
 /// Pictures of one recording come back after the same time, give or take this.
-const SAME_LAG: Duration = Duration::from_millis(500);
+const SAME_LAG: Duration = Duration::from_millis(250);
+/// With so many that came back last it is compared: somebody who comes and goes is away longer than here.
+const LAGS: usize = 4;
 /// A picture that came back weighs so many times what one weighs that did not, …
 const WEIGHT: u32 = 3;
-/// … two of them in a row, of one recording, are certain, …
-const CERTAIN: u32 = 6;
+/// … three of them, of one recording, are certain, …
+const CERTAIN: u32 = 9;
 /// … and more evidence than this is not counted.
 const MOST: u32 = 15;
 /// Without evidence for this long, nothing is certain any more.
@@ -52,8 +54,8 @@ pub(super) struct Repeats {
     /// By how much sketches differ at least, from one to the next.
     quiet: Option<u32>,
     evidence: u32,
-    /// When a picture last came back, and after how long.
-    last: Option<(Stamp, Duration)>,
+    /// When pictures came back, and after how long: the last [`LAGS`] of them.
+    lags: VecDeque<(Stamp, Duration)>,
     certain: bool,
 }
 
@@ -65,8 +67,9 @@ impl Repeats {
         if self.size != size {
             *self = Self { size, ..Self::default() };
         }
-        if self.last.is_some_and(|(last, _)| now.since(last) > FORGET) {
+        if self.lags.back().is_some_and(|(last, _)| now.since(*last) > FORGET) {
             (self.evidence, self.certain) = (0, false);
+            self.lags.clear();
         }
         let sum = sum(grid.cells());
         let known = self.sums.contains(&sum);
@@ -89,9 +92,9 @@ impl Repeats {
     /// Takes in what moves.
     fn weigh(&mut self, Motion { came_back, is_new }: Motion, now: Stamp) {
         if let Some(lag) = came_back {
-            let same = self.last.is_some_and(|(_, last)| lag.abs_diff(last) <= SAME_LAG);
+            let same = self.lags.iter().any(|(_, other)| lag.abs_diff(*other) <= SAME_LAG);
             self.evidence = if same { (self.evidence + WEIGHT).min(MOST) } else { WEIGHT.max(self.evidence) };
-            self.last = Some((now, lag));
+            remember(&mut self.lags, (now, lag), LAGS);
         } else if is_new {
             self.evidence = self.evidence.saturating_sub(1);
         }
