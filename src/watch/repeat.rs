@@ -23,14 +23,18 @@ const SKETCH_EVERY: Duration = Duration::from_millis(190);
 const DISTANT: Duration = Duration::from_secs(2);
 /// Something moves when a sketch differs by this from the one before, in sums of 1/16 of a luma step.
 const ACTIVE: u32 = 300;
+/// What moves no more than so many times the least that was seen lately may be grain: it is no evidence of anything new.
+const GRAIN: u32 = 3;
 /// A picture has come back when it is nearer to a distant one than this share of what has just moved.
 const NEAR: f32 = 0.2;
 /// Pictures of one recording come back after the same time, give or take this.
-const SAME_LAG: Duration = Duration::from_millis(500);
+const SAME_LAG: Duration = Duration::from_millis(250);
+/// With so many that came back last it is compared: somebody who comes and goes is away longer than here.
+const LAGS: usize = 4;
 /// A picture that came back weighs so many times what one weighs that did not, …
 const WEIGHT: u32 = 3;
-/// … two of them in a row, of one recording, are certain, …
-const CERTAIN: u32 = 6;
+/// … three of them, of one recording, are certain, …
+const CERTAIN: u32 = 9;
 /// … and more evidence than this is not counted.
 const MOST: u32 = 15;
 /// Without evidence for this long, nothing is certain any more.
@@ -47,9 +51,11 @@ pub(super) struct Repeats {
     /// The size of the grids whose sketches are kept.
     size: (usize, usize),
     sketches: VecDeque<(Stamp, Sketch)>,
+    /// By how much sketches differ at least, from one to the next.
+    quiet: Option<u32>,
     evidence: u32,
-    /// When a picture last came back, and after how long.
-    last: Option<(Stamp, Duration)>,
+    /// When pictures came back, and after how long: the last [`LAGS`] of them.
+    lags: VecDeque<(Stamp, Duration)>,
     certain: bool,
 }
 
@@ -61,19 +67,21 @@ impl Repeats {
         if self.size != size {
             *self = Self { size, ..Self::default() };
         }
-        if self.last.is_some_and(|(last, _)| now.since(last) > FORGET) {
+        if self.lags.back().is_some_and(|(last, _)| now.since(*last) > FORGET) {
             (self.evidence, self.certain) = (0, false);
+            self.lags.clear();
         }
         let sum = sum(grid.cells());
         let known = self.sums.contains(&sum);
         remember(&mut self.sums, sum, SUMS);
         let due = self.sketches.back().is_none_or(|(last, _)| now.since(*last) >= SKETCH_EVERY);
-        let moved = if due { self.moved(sketch(grid), now) } else { None };
+        let motion = if due { self.motion(sketch(grid), now) } else { None };
         // A quiet picture that was squeezed hard may well come again: that says nothing of a recording.
-        if let Some(came_back) = moved {
-            self.weigh(came_back, now);
+        let came_back = motion.as_ref().is_some_and(|motion| motion.came_back.is_some());
+        if let Some(motion) = motion {
+            self.weigh(motion, now);
         }
-        known || moved.flatten().is_some() || self.certain
+        known || came_back || self.certain
     }
 
     /// Whether a recording is being played, as far as it is certain.
@@ -81,31 +89,42 @@ impl Repeats {
         self.certain
     }
 
-    /// Takes in that what moves came back after so long, or that it is new.
-    fn weigh(&mut self, came_back: Option<Duration>, now: Stamp) {
+    /// Takes in what moves.
+    fn weigh(&mut self, Motion { came_back, is_new }: Motion, now: Stamp) {
         if let Some(lag) = came_back {
-            let same = self.last.is_some_and(|(_, last)| lag.abs_diff(last) <= SAME_LAG);
+            let same = self.lags.iter().any(|(_, other)| lag.abs_diff(*other) <= SAME_LAG);
             self.evidence = if same { (self.evidence + WEIGHT).min(MOST) } else { WEIGHT.max(self.evidence) };
-            self.last = Some((now, lag));
-        } else {
+            remember(&mut self.lags, (now, lag), LAGS);
+        } else if is_new {
             self.evidence = self.evidence.saturating_sub(1);
         }
         self.certain = self.evidence >= CERTAIN || (self.certain && self.evidence > 0);
     }
 
-    /// `None` while nothing moves; else how long ago the same was seen, when that is longer ago than a moment.
-    fn moved(&mut self, new: Sketch, now: Stamp) -> Option<Option<Duration>> {
+    /// `None` while nothing moves.
+    fn motion(&mut self, new: Sketch, now: Stamp) -> Option<Motion> {
         let moved = self.sketches.back().map(|(_, last)| distance(last, &new, u32::MAX));
-        let came_back = moved.filter(|moved| *moved >= ACTIVE).map(|moved| {
+        let quiet = moved.map(|moved| self.quiet.map_or(moved, |quiet| moved.min(quiet + quiet / 64 + 1)));
+        self.quiet = quiet.or(self.quiet);
+        let motion = moved.filter(|moved| *moved >= ACTIVE).map(|moved| {
             let near = (moved as f32 * NEAR) as u32;
             // The newest of them: in its third round, a recording has been seen twice.
             let distant = self.sketches.iter().rev().skip_while(|(at, _)| now.since(*at) < DISTANT);
             let found = distant.into_iter().find(|(_, old)| distance(old, &new, near) < near);
-            found.map(|(at, _)| now.since(*at))
+            let is_new = found.is_none() && self.quiet.is_none_or(|quiet| moved >= quiet * GRAIN);
+            Motion { came_back: found.map(|(at, _)| now.since(*at)), is_new }
         });
         remember(&mut self.sketches, (now, new), SKETCHES);
-        came_back
+        motion
     }
+}
+
+/// Something that moves.
+struct Motion {
+    /// How long ago the same was seen, when that is longer ago than a moment.
+    came_back: Option<Duration>,
+    /// It was not, and it is more than the grain of the sensor.
+    is_new: bool,
 }
 
 fn remember<T>(memory: &mut VecDeque<T>, new: T, most: usize) {
