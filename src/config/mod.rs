@@ -10,6 +10,7 @@ mod check;
 mod file;
 mod hint;
 mod keys;
+mod masked;
 mod problem;
 mod raw;
 mod reader;
