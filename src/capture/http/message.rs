@@ -274,7 +274,5 @@ mod tests {
         assert!(Head::read(&[b"HTTP/1.1 200 OK\r\nX: ".as_slice(), &[b'x'; HEAD_BYTES]].concat()).is_err());
         assert!(Head::read(b"HTTP/1.1 404 Not\x1b[31m Found\r\n\r\n").is_err());
         assert_eq!(head("HTTP/1.1 404 Nicht gefunden\u{e4}\r\n\r\n").reason, "");
-        let wordy = head(&format!("HTTP/1.1 404 {}\r\n\r\n", "x".repeat(2 * REASON_BYTES)));
-        assert_eq!(wordy.reason.len(), REASON_BYTES);
     }
 }
