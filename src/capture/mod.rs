@@ -45,6 +45,8 @@ mod raw;
 mod redact;
 mod rtsp;
 mod schedule;
+#[cfg(test)]
+mod secrecy;
 mod settings;
 mod slowdown;
 mod source;

@@ -18,7 +18,10 @@ pub(super) fn split_login(rest: &str) -> (Option<&str>, &str) {
     if let Some(inner) = authority.rfind('@') {
         return if is_host_and_port(&authority[inner + 1..]) { split(inner) } else { split(at) };
     }
-    if !is_host_and_port(authority) || (is_user_and_number(authority) && is_reachable(&rest[at + 1..])) {
+    // What holds a `=` is a query rather than a password.
+    let between = &rest[authority.len()..at];
+    let is_login = is_user_and_number(authority) && is_reachable(&rest[at + 1..]) && !between.contains('=');
+    if !is_host_and_port(authority) || is_login {
         return split(at);
     }
     (None, rest)
@@ -90,6 +93,7 @@ mod tests {
             ("cam/a@b", None, "cam/a@b"),
             ("10.0.0.7:554/live@home", None, "10.0.0.7:554/live@home"),
             ("[::1]:554/live@home", None, "[::1]:554/live@home"),
+            ("cam:81/snap?p=a@b.c", None, "cam:81/snap?p=a@b.c"),
             ("cam", None, "cam"),
         ] {
             assert_eq!(split_login(text), (login, place), "{text}");

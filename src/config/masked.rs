@@ -83,4 +83,28 @@ mod tests {
         let innocent = "[[camera]]\nid = \"front\" # isn't it?\nsource = \"rtsp://cam:554/live\"\n";
         assert_eq!(source(innocent).0, innocent);
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            failure_persistence: None, ..proptest::prelude::ProptestConfig::with_cases(60)
+        })]
+
+        #[test]
+        fn check_shows_no_secret_of_a_source(hard in "[ -!#-\\[\\]-~]{0,8}", kind in 0..5usize) {
+            let secret = format!("Geheim{}Geheim", hard.replace('@', ""));
+            let source = match kind {
+                0 => format!("\"rtsp://admin:{secret}@cam/live\""),
+                1 => format!("\"http://admin:{secret}@cam/live\""),
+                2 => format!("{{ ffmpeg = \"rtmp://cam/live?key={secret}\", decoder = \"none\" }}"),
+                3 => format!("rtsp://admin:{secret}@cam/live"),
+                _ => format!("\"admin:{secret}@cam/live\""),
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("c.toml");
+            std::fs::write(&path, format!("version = 1\n[[camera]]\nid = \"c\"\nsource = {source}\n")).unwrap();
+            let problems = crate::config::load(&path).unwrap_err();
+            let shown = format!("{} {} {problems:?}", problems.render(true), problems.to_json());
+            proptest::prop_assert!(!shown.contains("Geheim"), "{source} is shown as\n{shown}");
+        }
+    }
 }
