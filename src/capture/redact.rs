@@ -70,7 +70,7 @@ pub fn secrets(text: &str, extent: Extent) -> Vec<Range<usize>> {
         in_url(text, at + mark.len(), extent, &mut found);
     }
     in_values(text, extent, &mut found);
-    in_words(text, &mut found);
+    in_words(text, extent, &mut found);
     found.retain(|span: &Range<usize>| !span.is_empty());
     found.sort_by_key(|span| (span.start, span.end));
     let mut merged: Vec<Range<usize>> = Vec::with_capacity(found.len());
@@ -143,9 +143,10 @@ fn ends_value(c: char, extent: Extent) -> bool {
 }
 
 /// `user:password@host` without a scheme, or with one that is written wrongly.
-fn in_words(text: &str, found: &mut Vec<Range<usize>>) {
+fn in_words(text: &str, extent: Extent, found: &mut Vec<Range<usize>>) {
     let mut start = 0;
-    for word in text.split_inclusive(char::is_whitespace) {
+    let ends_word = |c: char| extent == Extent::Word && c.is_whitespace();
+    for word in text.split_inclusive(ends_word) {
         if let Some(at) = word.rfind('@').filter(|_| !word.contains("://"))
             && let Some(colon) = word[..at].find(':')
         {
@@ -200,6 +201,7 @@ mod tests {
             ("http://cam:81/snap?user=a&pass=b c", "http://cam:81/snap"),
             ("rtsp://u:a b@cam/live#x", "rtsp://***@cam/live"),
             ("/media/a?b.mp4", "/media/a?b.mp4"),
+            ("/cfg/admin:a b@cam/live", "/cfg/***@cam/live"),
         ] {
             assert_eq!(shown_url(url), shown);
         }
