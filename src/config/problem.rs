@@ -52,7 +52,7 @@ impl Problem {
     fn hide(&mut self, masker: &Masker) {
         self.message = masker.mask(&self.message);
         self.label = masker.mask(&self.label);
-        self.help.iter_mut().for_each(|line| *line = masker.mask(line));
+        self.help.iter_mut().for_each(|line| *line = masker.mask_known(line));
         if let Some((_, text)) = &mut self.other {
             *text = masker.mask(text);
         }
