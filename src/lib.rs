@@ -14,7 +14,7 @@
 //! | room | job |
 //! |---|---|
 //! | [`domain`] | the nouns; no I/O |
-//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`], [`disk`] | time, the request to stop, pauses between tries, errors and hashes in words, the newest look of each camera, what may be written in a day, what is free |
+//! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`], [`disk`], [`trust`] | time, the request to stop, pauses between tries, errors and hashes in words, the newest look of each camera, what may be written in a day, what is free, which files may decide about doors |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
 //! | [`track`] | boxes to tracks; pure |
@@ -45,5 +45,6 @@ pub mod shutdown;
 pub mod slots;
 pub mod store;
 pub mod track;
+pub mod trust;
 pub mod watch;
 pub mod words;

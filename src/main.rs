@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return cli::usage(&error),
     };
-    cli::start_logging(arguments.verbose);
+    cli::logging::start(arguments.verbose);
     match cli::dispatch(arguments) {
         Ok(code) => code,
         // `portero events list | head` closes the pipe early: the reader has what it wanted.

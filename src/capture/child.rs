@@ -10,8 +10,8 @@ use super::process::{Limits, Outlet, Output, Process};
 use super::raw::Cutter;
 use super::timeline::Timing;
 use super::{
-    CaptureError, CommandOutput, Copied, Decoder, FfmpegInput, FrameSource, Grab, PixelFormat, Settings,
-    ffmpeg, nut, ts,
+    CaptureError, CommandOutput, Copied, Decoder, FfmpegInput, FrameSource, Grab, Masker, PixelFormat,
+    Settings, ffmpeg, nut, ts,
 };
 use crate::clock::Clock;
 use crate::domain::{CameraId, Stamp};
@@ -92,6 +92,7 @@ impl ChildSource {
         let limits = if source.decoder == Decoder::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
         let outlet = if copies { Outlet::SocketAndSide } else { Outlet::Socket };
         let process = Process::start("ffmpeg", &call.args, call.input.as_ref(), outlet, limits)?;
+        let process = process.hiding(Masker::of_url(&source.input, source.login.as_ref()));
         Ok(Self {
             process,
             framer,
@@ -117,6 +118,7 @@ impl ChildSource {
         let (program, args) = argv.split_first().ok_or(CaptureError::EmptyCommand)?;
         let framer = Framer::new(output, settings)?;
         let process = Process::start(program, args, None, Outlet::Pipe, Limits::default())?;
+        let process = process.hiding(Masker::of_arguments(argv));
         Ok(Self {
             process,
             framer,
@@ -181,7 +183,10 @@ impl ChildSource {
         let program = self.process.name().to_owned();
         match foreign {
             Foreign::Bytes(bytes) => CaptureError::NoPictures { program, bytes },
-            Foreign::Line(why) => CaptureError::Damaged { what: format!("the output of {program}"), why },
+            Foreign::Line(why) => {
+                let why = self.process.masked(&why);
+                CaptureError::Damaged { what: format!("the output of {program}"), why }
+            }
         }
     }
 

@@ -4,8 +4,8 @@
 //! space. It writes planar YUV, half the bytes of RGB, each picture with its moment (see `nut`): none is made up to fill a gap.
 //! Each kind of input may use its own protocols only, so a playlist inside a video file cannot reach the network.
 //!
-//! Whoever may read `/proc` sees a program's arguments. So a URL that holds a login, or is to be given one, does not
-//! stand among them: ffmpeg reads it from its standard input, as a list of one entry for its `concat` demuxer.
+//! Whoever may read `/proc` sees a program's arguments. So no URL stands among them: ffmpeg reads it from its standard
+//! input, as a list of one entry for its `concat` demuxer.
 //!
 //! Asked to, it also copies the video as it comes, not decoded, to its standard input, which then leads both ways. It is
 //! MPEG-TS: that has no head which would be missing in a piece of it, and carries every codec that a clip may have.
@@ -17,7 +17,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::{CaptureError, Decoder, FfmpegInput, Pace, Pictures, Settings, redact};
+use super::userinfo::{escaped, split_login};
+use super::{CaptureError, Decoder, FfmpegInput, Pace, Pictures, Settings, shown_url};
 use crate::domain::{Codec, Login, Secret, Stamp};
 
 /// Schemes that are let in, with the protocols ffmpeg may use for each.
@@ -84,7 +85,7 @@ pub(super) fn call(
     let protocols = protocols(input)?;
     let live = is_live(input);
     let is_rtsp = scheme(input).is_some_and(|s| s.to_ascii_lowercase().starts_with("rtsp"));
-    let list = (live && (source.login.is_some() || redact(input) != input)).then(|| list(source, is_rtsp));
+    let list = live.then(|| list(source, is_rtsp));
     let protocols = if list.is_some() { format!("pipe,{protocols}") } else { protocols.to_owned() };
     let mut args = vec!["-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", &protocols];
     args.extend(decoder_options(source.decoder));
@@ -97,16 +98,14 @@ pub(super) fn call(
         args.extend(["-stream_loop", "-1"]);
     }
     // With the protocol's name in front, no path can be taken for an option or for another protocol.
-    let target = if live { input.to_owned() } else { format!("file:{}", file_path(input)) };
+    let target = format!("file:{}", file_path(input));
     if !live && !Path::new(file_path(input)).exists() {
-        return Err(CaptureError::Missing { path: file_path(input).into() });
+        // It may be a url with a slip in it.
+        return Err(CaptureError::Missing { path: shown_url(file_path(input)).into() });
     }
-    if list.is_some() {
+    if live {
         args.extend(["-f", "concat", "-safe", "0", "-i", "pipe:0"]);
     } else {
-        if is_rtsp {
-            args.extend(["-rtsp_transport", "tcp"]);
-        }
         args.extend(["-i", &target]);
     }
     if copy_from.is_some() {
@@ -198,23 +197,17 @@ fn list(source: &FfmpegInput, is_rtsp: bool) -> Secret {
         // The demuxer of lists passes no options on in ffmpeg 4; this one is understood in the URL, and taken out.
         url.push_str(if url.contains('?') { "&tcp" } else { "?tcp" });
     }
-    Secret::new(format!("ffconcat version 1.0\nfile '{}'\n", url.replace('\'', "'\\''")))
+    // An entry ends with its line.
+    let url = url.replace('\'', "'\\''").replace('\n', "%0A").replace('\r', "%0D");
+    Secret::new(format!("ffconcat version 1.0\nfile '{url}'\n"))
 }
 
 /// The URL with this login in place of its own.
 fn with_login(url: &str, login: &Login) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.find('/').unwrap_or(rest.len());
-    let place = rest[..authority].rfind('@').map_or(rest, |at| &rest[at + 1..]);
+    let (_, place) = split_login(rest);
     let (user, password) = (escaped(&login.user), escaped(login.password.expose()));
     format!("{scheme}://{user}:{password}@{place}")
-}
-
-/// Everything but RFC 3986's unreserved characters as `%XX`.
-fn escaped(text: &str) -> String {
-    let keep = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    let one = |b: u8| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(one).collect()
 }
 
 /// The filter that thins; it makes up none. The first picture of each slot of `1 / fps` seconds goes through, one that comes
@@ -250,7 +243,6 @@ mod tests {
 
     fn line(input: &str, pace: Pace, looped: bool) -> String {
         let call = call(&FfmpegInput::new(input), &settings(input, pace, looped), None).unwrap();
-        assert!(call.input.is_none());
         call.args.join(" ")
     }
 
@@ -270,7 +262,7 @@ mod tests {
     #[test]
     fn a_stream_is_neither_paced_nor_looped() {
         let line = line("rtsp://h/live", Pace::Fast, true);
-        assert!(line.contains("-rtsp_transport tcp -i rtsp://h/live"), "{line}");
+        assert!(line.contains("-safe 0 -i pipe:0 -an"), "{line}");
         assert!(!line.contains("-stream_loop"), "{line}");
         assert!(line.contains("floor(t*5+0.01)"), "{line}");
     }
@@ -292,12 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn a_login_stands_in_no_argument() {
+    fn no_url_stands_in_an_argument() {
         let login = Login { user: "ad min".into(), password: Secret::new("p@ss:w/'rd?%".into()) };
         let escaped = "ad%20min:p%40ss%3Aw%2F%27rd%3F%25";
         for (url, login, entry) in [
             ("rtsp://h/live", Some(&login), format!("rtsp://{escaped}@h/live?tcp")),
             ("rtsps://old:one@h:322/a?b=c", Some(&login), format!("rtsps://{escaped}@h:322/a?b=c&tcp")),
+            ("rtsp://h/live", None, "rtsp://h/live?tcp".to_owned()),
+            ("udp://@:5000", None, "udp://@:5000".to_owned()),
+            ("http://h/a\nfile 'b'", None, "http://h/a%0Afile '\\''b'\\''".to_owned()),
             ("rtsp://u:geheim@h", None, "rtsp://u:geheim@h?tcp".to_owned()),
             ("http://h/cgi?pwd=geheim&it='s'", None, "http://h/cgi?pwd=geheim&it='\\''s'\\''".to_owned()),
         ] {
@@ -325,6 +320,6 @@ mod tests {
     fn a_decoder_is_chosen_before_the_input() {
         let input = FfmpegInput { decoder: Decoder::V4l2M2m(Codec::Hevc), ..FfmpegInput::new("rtsp://h/x") };
         let line = call(&input, &settings("rtsp://h/x", Pace::Realtime, false), None).unwrap().args.join(" ");
-        assert!(line.contains("-c:v hevc_v4l2m2m -rtsp_transport tcp -i rtsp://h/x"), "{line}");
+        assert!(line.contains("-c:v hevc_v4l2m2m -f concat -safe 0 -i pipe:0"), "{line}");
     }
 }

@@ -21,7 +21,7 @@
 //! | `onvif` | which cameras the network has |
 //! | `v4l2` | devices; the only place that knows nokhwa and v4l |
 //! | `mjpeg`, `raw`, `nut`, `decode` | bytes to pixels |
-//! | `redact` | no credentials in what is shown |
+//! | `redact`, `masker`, `userinfo` | no credentials in what is shown |
 
 mod camera;
 mod child;
@@ -34,6 +34,7 @@ mod ffmpeg;
 mod folder;
 mod http;
 mod inbox;
+mod masker;
 mod mjpeg;
 mod nut;
 pub mod onvif;
@@ -44,6 +45,8 @@ mod raw;
 mod redact;
 mod rtsp;
 mod schedule;
+#[cfg(test)]
+mod secrecy;
 mod settings;
 mod slowdown;
 mod source;
@@ -51,6 +54,7 @@ mod thin;
 mod timeline;
 mod tls;
 mod ts;
+mod userinfo;
 pub mod v4l2;
 mod waiting;
 
@@ -61,7 +65,8 @@ pub use decode::{Encoded, MAX_FILE_BYTES, MAX_PIXELS, MAX_SIDE, load_picture};
 pub use error::CaptureError;
 pub use folder::is_picture_name;
 pub use http::{Address, HttpCamera, HttpError};
-pub use redact::redact;
+pub use masker::Masker;
+pub use redact::{Extent, redact, secrets, shown_url};
 pub use rtsp::{RtspAddress, RtspCamera, RtspError, Transport};
 pub use settings::{CommandOutput, Decoder, FfmpegInput, Pace, Pictures, PixelFormat, Settings, Source};
 pub use slowdown::Slowdown;

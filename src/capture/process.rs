@@ -32,8 +32,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
-use super::CaptureError;
-use super::redact::redact;
+use super::{CaptureError, Masker};
 use crate::domain::Secret;
 
 const SETPRIV: &str = "/usr/bin/setpriv";
@@ -82,6 +81,10 @@ pub(super) struct Process {
     side: Option<UnixStream>,
     aside: Vec<u8>,
     words: VecDeque<u8>,
+    /// Its first words were passed over.
+    is_cut: bool,
+    /// Hides the secrets it was given in what it says.
+    masker: Masker,
     reaped: bool,
 }
 
@@ -123,8 +126,18 @@ impl Process {
         // The command holds the child's ends, which must not outlive the child.
         drop(command);
         // From here on dropping it kills it.
-        let (name, words, aside) = (program.to_owned(), VecDeque::new(), Vec::new());
-        let process = Self { name, child, stdout: Some(stdout), stderr, side, aside, words, reaped: false };
+        let process = Self {
+            name: program.to_owned(),
+            child,
+            stdout: Some(stdout),
+            stderr,
+            side,
+            aside: Vec::new(),
+            words: VecDeque::new(),
+            is_cut: false,
+            masker: Masker::default(),
+            reaped: false,
+        };
         process.limit(Resource::Core, 0);
         let Limits { address_space, file_size, files } = limits;
         for (resource, value) in
@@ -147,6 +160,17 @@ impl Process {
             side.write_all(input).and_then(|()| side.shutdown(Shutdown::Write)).map_err(failed)?;
         }
         Ok(process)
+    }
+
+    /// The same, whose words are shown without these secrets.
+    pub(super) fn hiding(mut self, masker: Masker) -> Self {
+        self.masker = masker;
+        self
+    }
+
+    /// What it said, or wrote, as it may be shown.
+    pub(super) fn masked(&self, said: &str) -> String {
+        self.masker.mask(said)
     }
 
     /// Our ends of the input and the output of a program that is [`Outlet::Fed`], both non-blocking; once.
@@ -239,6 +263,7 @@ impl Process {
                 self.words.extend(&buffer[..n]);
                 let surplus = self.words.len().saturating_sub(KEPT_WORDS);
                 self.words.drain(..surplus);
+                self.is_cut |= surplus > 0;
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Err(_) => self.stderr = None,
@@ -252,8 +277,15 @@ impl Process {
         }
         let bytes: Vec<u8> = self.words.iter().copied().collect();
         let text = String::from_utf8_lossy(&bytes);
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        redact(&lines[lines.len().saturating_sub(3)..].join("; "))
+        // Half a secret is not known for one.
+        let whole = if self.is_cut {
+            text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest)
+        } else {
+            &text
+        };
+        let masked = self.masker.mask(whole);
+        let lines: Vec<&str> = masked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        lines[lines.len().saturating_sub(3)..].join("; ")
     }
 
     /// Gets rid of it: closes its output, gives it `patience` to end on its own, asks it, then kills its whole

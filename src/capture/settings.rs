@@ -1,9 +1,10 @@
 //! What one camera is and how it is to be read.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{CaptureError, HttpCamera, RtspCamera, ffmpeg};
+use super::{CaptureError, HttpCamera, Masker, RtspCamera, ffmpeg, shown_url};
 use crate::domain::{CameraId, Codec, Login};
 
 /// What one camera is and how it is to be read.
@@ -44,7 +45,7 @@ impl Settings {
 }
 
 /// Where pictures come from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Source {
     /// A V4L2 device: `/dev/video0`, a link below `/dev/v4l/by-id/`, or a bare number.
     V4l2 {
@@ -72,6 +73,25 @@ pub enum Source {
         /// What it writes.
         output: CommandOutput,
     },
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::V4l2 { device } => f.debug_struct("V4l2").field("device", device).finish(),
+            Source::Ffmpeg(input) => f.debug_tuple("Ffmpeg").field(input).finish(),
+            Source::Rtsp(camera) => f.debug_tuple("Rtsp").field(camera).finish(),
+            Source::Http(camera) => f.debug_tuple("Http").field(camera).finish(),
+            Source::Folder { path, watch } => {
+                f.debug_struct("Folder").field("path", path).field("watch", watch).finish()
+            }
+            Source::Command { argv, output } => {
+                let masker = Masker::of_arguments(argv);
+                let argv: Vec<String> = argv.iter().map(|argument| masker.mask(argument)).collect();
+                f.debug_struct("Command").field("argv", &argv).field("output", output).finish()
+            }
+        }
+    }
 }
 
 impl Source {
@@ -115,7 +135,7 @@ impl Source {
 }
 
 /// What ffmpeg opens, and how.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct FfmpegInput {
     /// A file, or a URL with or without a login.
     pub input: String,
@@ -132,6 +152,15 @@ impl FfmpegInput {
     #[must_use]
     pub fn new(input: impl Into<String>) -> Self {
         Self { input: input.into(), login: None, decoder: Decoder::Software, pictures: Pictures::All }
+    }
+}
+
+impl fmt::Debug for FfmpegInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input, login, decoder, pictures } = self;
+        let mut shown = f.debug_struct("FfmpegInput");
+        shown.field("input", &shown_url(input)).field("login", login);
+        shown.field("decoder", decoder).field("pictures", pictures).finish()
     }
 }
 

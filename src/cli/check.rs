@@ -18,6 +18,7 @@ use portero::store::{self, Examined};
 use portero::{daemon, notify};
 use serde_json::{Value as Json, json};
 
+use super::logging::printable;
 use super::{ConfigFile, EXIT_CONFIG};
 
 /// How long the broker may take to greet.
@@ -50,6 +51,8 @@ impl Finding {
         E: std::error::Error + Send + Sync + 'static,
     {
         let result = result.map(say).map_err(|error| format!("{:#}", anyhow::Error::new(error)));
+        // A camera or a broker may have put anything into it.
+        let result = result.map_err(|said| printable(&said).into_owned());
         Self { what: what.into(), result }
     }
 

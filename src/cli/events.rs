@@ -5,6 +5,7 @@ mod moment;
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -268,6 +269,19 @@ struct Files<'a> {
     clip: Option<&'a Path>,
 }
 
+/// Pictures of people are for their owner and its group: so much is left of any umask, and of a file that was there before.
+const PRIVATE: u32 = 0o640;
+
+/// A file to write to, which others may not read. A device or a pipe is taken as it is.
+fn private(path: &Path) -> io::Result<fs::File> {
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(PRIVATE).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.permissions().mode() & 0o777 & !PRIVATE != 0 {
+        file.set_permissions(fs::Permissions::from_mode(PRIVATE))?;
+    }
+    Ok(file)
+}
+
 fn show(
     Record { reader, clips, .. }: &Record,
     id: &str,
@@ -281,14 +295,15 @@ fn show(
             bail!("event {} has no clip: {}", stored.event.id, clip_in_words(&stored, clips));
         };
         let from = clips.join(&clip.name);
-        fs::copy(&from, file)
-            .with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
+        let copied = fs::File::open(&from).and_then(|mut clip| io::copy(&mut clip, &mut private(file)?));
+        copied.with_context(|| format!("{} cannot be copied to {}", from.display(), file.display()))?;
     }
     if let Some(file) = files.snapshot {
         let Some(jpeg) = reader.snapshot(stored.event.id)? else {
             bail!("event {} has no picture", stored.event.id);
         };
-        fs::write(file, jpeg).with_context(|| format!("{} cannot be written", file.display()))?;
+        let written = private(file).and_then(|mut file| file.write_all(&jpeg));
+        written.with_context(|| format!("{} cannot be written", file.display()))?;
     }
     if json {
         writeln!(out, "{}", Line::of(&stored).json())?;
@@ -375,4 +390,24 @@ fn export(
         })?;
     }
     Ok(written?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_is_readable_by_nobody_else_whatever_was_there_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.jpg");
+        fs::write(&path, "older and longer").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        private(&path).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, PRIVATE);
+        let fresh = folder.path().join("b.jpg");
+        private(&fresh).unwrap();
+        assert_eq!(fresh.metadata().unwrap().permissions().mode() & 0o137, 0);
+        private(Path::new("/dev/null")).unwrap().write_all(b"x").unwrap();
+    }
 }

@@ -7,15 +7,14 @@ mod check;
 mod classify;
 mod doctor;
 mod events;
+pub(crate) mod logging;
 mod run;
 mod supervise;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use log::{Level, LevelFilter};
 
 /// The arguments are wrong (`EX_USAGE` of sysexits).
 pub(crate) const EXIT_USAGE: u8 = 64;
@@ -28,7 +27,8 @@ const EXIT_RUNTIME: u8 = 1;
 #[derive(Parser)]
 #[command(name = "portero", version, about, long_about = None)]
 pub(crate) struct Arguments {
-    /// Log more: once for debug, twice for trace. `PORTERO_LOG` takes env_logger filters and wins.
+    /// Log more: once for debug, twice for trace. `PORTERO_LOG` takes env_logger filters and wins; a level alone is
+    /// that of portero, not of its libraries.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
     #[command(subcommand)]
@@ -115,35 +115,4 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 fn is_model_error(cause: &(dyn std::error::Error + 'static)) -> bool {
     use portero::infer::InferError;
     cause.downcast_ref::<InferError>().is_some_and(|e| !matches!(e, InferError::Run(_)))
-}
-
-/// Logs to standard error. Under systemd each line begins with its syslog priority and carries no time (the
-/// journal has its own); otherwise with the local time of day.
-pub(crate) fn start_logging(verbose: u8) {
-    let level = match verbose {
-        0 => LevelFilter::Info,
-        1 => LevelFilter::Debug,
-        _ => LevelFilter::Trace,
-    };
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Warn).filter_module("portero", level);
-    builder.parse_env("PORTERO_LOG");
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.format(|out, record| {
-            let priority = match record.level() {
-                Level::Error => 3,
-                Level::Warn => 4,
-                Level::Info => 6,
-                Level::Debug | Level::Trace => 7,
-            };
-            writeln!(out, "<{priority}>{}", record.args())
-        });
-    } else {
-        builder.format(|out, record| {
-            let style = out.default_level_style(record.level());
-            let now = jiff::ZonedDateTime::now().strftime("%H:%M:%S%.3f");
-            writeln!(out, "{now} {style}{:5}{style:#} {}", record.level(), record.args())
-        });
-    }
-    builder.init();
 }

@@ -1,16 +1,18 @@
 //! The files a configuration consists of: who may write it, who may read its secrets.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::string::FromUtf8Error;
 
+use rustix::fs::{Mode, OFlags};
 use sha2::{Digest, Sha256};
 use toml::Spanned;
 
 use super::problem::Problem;
 use super::reader::Report;
+use crate::trust::{self, Distrust};
 use crate::words::hex;
 
 /// Larger than any sane configuration; keeps a mistaken path from filling the memory.
@@ -49,11 +51,13 @@ impl Place {
 pub(super) struct ConfigText {
     pub(super) text: String,
     pub(super) sha256: String,
+    /// Why it cannot be trusted with a door.
+    pub(super) distrust: Option<Distrust>,
 }
 
 /// Reads a configuration file that nobody but its owner and group can write.
 pub(super) fn read_config(path: &Path) -> Result<ConfigText, Box<Problem>> {
-    let (bytes, mode) =
+    let Content { bytes, mode, distrust } =
         read_regular(path, MAX_CONFIG_BYTES).map_err(|reason| Box::new(config_problem(path, &reason)))?;
     if mode & 0o002 != 0 {
         let shown = path.display();
@@ -63,7 +67,7 @@ pub(super) fn read_config(path: &Path) -> Result<ConfigText, Box<Problem>> {
     }
     let sha256 = hex(&Sha256::digest(&bytes));
     let text = String::from_utf8(bytes).map_err(|error| Box::new(no_text(path, &error)))?;
-    Ok(ConfigText { text, sha256 })
+    Ok(ConfigText { text, sha256, distrust })
 }
 
 fn no_text(path: &Path, error: &FromUtf8Error) -> Problem {
@@ -86,16 +90,20 @@ fn config_problem(path: &Path, reason: &Unreadable) -> Problem {
 /// Reads the password that `password_file` names: a path, or `credential:NAME`.
 pub(super) fn read_secret(place: &Place, reference: &Spanned<String>, report: &Report) -> Option<String> {
     let refuse = |Refusal(message, help)| report.add(Problem::error(reference.span(), message).help(help));
-    secret(place, reference.get_ref()).map_err(refuse).ok()
+    let (secret, distrust) = secret(place, reference.get_ref()).map_err(refuse).ok()?;
+    if let Some(distrust) = distrust {
+        report.distrust(Some(reference.span()), "password file", &distrust);
+    }
+    Some(secret)
 }
 
 /// What is wrong with a secret, and the remedy.
 struct Refusal(String, String);
 
-fn secret(place: &Place, text: &str) -> Result<String, Refusal> {
+fn secret(place: &Place, text: &str) -> Result<(String, Option<Distrust>), Refusal> {
     let path = secret_path(place, text)?;
     let shown = path.display();
-    let (bytes, mode) = read_regular(&path, MAX_SECRET_BYTES).map_err(|reason| {
+    let Content { bytes, mode, distrust } = read_regular(&path, MAX_SECRET_BYTES).map_err(|reason| {
         let remedy = match text.strip_prefix("credential:") {
             Some(name) => format!("LoadCredential={name}:PATH in the unit says where systemd takes it from"),
             None => format!("write the password into {shown}"),
@@ -112,7 +120,7 @@ fn secret(place: &Place, text: &str) -> Result<String, Refusal> {
             format!("the password file {shown} is empty or no UTF-8 text"),
             "it holds the password on one line".to_owned(),
         )),
-        secret => Ok(secret.to_owned()),
+        secret => Ok((secret.to_owned(), distrust)),
     }
 }
 
@@ -147,10 +155,22 @@ pub(super) enum Unreadable {
     Other(io::Error),
 }
 
-/// The bytes and the permission bits of a regular file of at most `limit` bytes. A FIFO is refused, so that a
-/// mistaken path never blocks.
-pub(super) fn read_regular(path: &Path, limit: u64) -> Result<(Vec<u8>, u32), Unreadable> {
-    let meta = fs::metadata(path).map_err(unreadable)?;
+/// What a regular file holds.
+pub(super) struct Content {
+    pub(super) bytes: Vec<u8>,
+    /// Its permission bits.
+    pub(super) mode: u32,
+    /// Why it cannot be trusted with a door.
+    pub(super) distrust: Option<Distrust>,
+}
+
+/// The content of a regular file of at most `limit` bytes. What is said of the file is said of the very one that was read. A
+/// FIFO is refused, so that a mistaken path never blocks.
+pub(super) fn read_regular(path: &Path, limit: u64) -> Result<Content, Unreadable> {
+    let open = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, open, Mode::empty()).map_err(|errno| unreadable(errno.into()))?;
+    let file = File::from(file);
+    let meta = file.metadata().map_err(unreadable)?;
     if meta.is_dir() {
         return Err(Unreadable::Directory);
     }
@@ -158,11 +178,12 @@ pub(super) fn read_regular(path: &Path, limit: u64) -> Result<(Vec<u8>, u32), Un
         return Err(Unreadable::Special);
     }
     let mut bytes = Vec::new();
-    File::open(path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    (&file).take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > limit {
         return Err(Unreadable::TooLarge(limit));
     }
-    Ok((bytes, meta.permissions().mode() & 0o7777))
+    let distrust = trust::examine(&file, path).map_err(unreadable)?;
+    Ok(Content { bytes, mode: meta.permissions().mode() & 0o7777, distrust })
 }
 
 fn unreadable(error: io::Error) -> Unreadable {

@@ -10,6 +10,7 @@ mod check;
 mod file;
 mod hint;
 mod keys;
+mod masked;
 mod problem;
 mod raw;
 mod reader;
@@ -155,8 +156,11 @@ pub fn load_storage(path: &Path) -> Result<Storage, Problems> {
 }
 
 fn check_text(path: &Path, file: ConfigText, place: &Place) -> Result<Loaded, Problems> {
-    let ConfigText { text, sha256 } = file;
+    let ConfigText { text, sha256, distrust } = file;
     let report = Report::default();
+    if let Some(distrust) = distrust {
+        report.distrust(None, "configuration", &distrust);
+    }
     let config = checked(&text, sha256.into(), place, &report);
     let failed = report.has_errors();
     let problems = Problems::new(path, &text, report.into_list());
@@ -176,6 +180,7 @@ fn checked(text: &str, sha256: Arc<str>, place: &Place, report: &Report) -> Opti
     let raw = raw::read(&document, place, report);
     let labels = raw.model.as_ref().and_then(|model| ModelLabels::read(&model.manifest, report));
     let detector = raw.detector.as_ref().and_then(|detector| DetectorLabels::read(detector, report));
+    report.settle_trust(raw.doors.iter().any(|door| door.mode == doors::Mode::Active));
     let models = Models { classifier: labels.as_ref(), detector: detector.as_ref() };
     check::config(raw, models, sha256, report)
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde_json::{Value as Json, json};
 
-use crate::capture::redact;
+use super::masked;
+use crate::capture::Masker;
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +48,16 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// What is wrong is told with what was found, and that may hold a secret of the file.
+    fn hide(&mut self, masker: &Masker) {
+        self.message = masker.mask(&self.message);
+        self.label = masker.mask(&self.label);
+        self.help.iter_mut().for_each(|line| *line = masker.mask_known(line));
+        if let Some((_, text)) = &mut self.other {
+            *text = masker.mask(text);
+        }
+    }
+
     fn new(grade: Grade, span: Option<Range<usize>>, message: String) -> Self {
         Self { grade, span, message, label: String::new(), help: Vec::new(), other: None }
     }
@@ -98,7 +109,9 @@ impl fmt::Display for Problems {
 impl Problems {
     pub(super) fn new(path: &Path, source: &str, mut list: Vec<Problem>) -> Self {
         list.sort_by_key(|p| (p.span.as_ref().map(|s| s.start), p.grade));
-        Self { path: path.to_owned(), source: mask_secrets(source), list }
+        let (source, masker) = masked::source(source);
+        list.iter_mut().for_each(|problem| problem.hide(&masker));
+        Self { path: path.to_owned(), source, list }
     }
 
     /// The file.
@@ -212,44 +225,5 @@ impl Problems {
             }
             None => snippet,
         }
-    }
-}
-
-/// Stars in place of every login and token in a url, byte for byte, so that the line can be shown and every place
-/// stays where it is.
-fn mask_secrets(text: &str) -> String {
-    text.split_inclusive(['"', '\'', '\n']).map(mask_piece).collect()
-}
-
-fn mask_piece(piece: &str) -> String {
-    let clean = redact(piece);
-    if clean == piece {
-        return clean;
-    }
-    let same = |(a, b): &(char, char)| a == b;
-    let start: usize = piece.chars().zip(clean.chars()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    let rest = &piece[start..];
-    let end: usize =
-        rest.chars().rev().zip(clean.chars().rev()).take_while(same).map(|(c, _)| c.len_utf8()).sum();
-    let hidden = rest.len() - end;
-    format!("{}{}{}", &piece[..start], "*".repeat(hidden), &rest[hidden..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn logins_in_urls_are_never_shown() {
-        let text = "a = \"rtsp://admin:pä@ss@cam/1\" # see http://x/y@z\nb = 'mqtt://broker/?token=abc'\n";
-        let masked = mask_secrets(text);
-        assert_eq!(
-            masked,
-            "a = \"rtsp://************@cam/1\" # see http://x/y@z\nb = 'mqtt://broker/?token=***'\n"
-        );
-        assert_eq!(masked.len(), text.len());
-        let problem = Problem::error(5..10, "x").help("y");
-        let problems = Problems::new(Path::new("f"), text, vec![problem]);
-        assert!(!problems.render(false).contains("admin"), "{problems}");
     }
 }

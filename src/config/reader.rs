@@ -15,22 +15,53 @@ use super::keys::Section;
 use super::problem::{Grade, Problem};
 use super::units;
 use crate::domain::BadName;
+use crate::trust::Distrust;
 
 /// Where the problems are gathered.
 #[derive(Default)]
-pub(super) struct Report(RefCell<Vec<Problem>>);
+pub(super) struct Report {
+    problems: RefCell<Vec<Problem>>,
+    /// Files that others may change. How bad that is depends on whether there is a door to open.
+    distrusted: RefCell<Vec<Problem>>,
+}
 
 impl Report {
     pub(super) fn add(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Adds a file that others may change, which `what` calls by its part.
+    pub(super) fn distrust(&self, span: Option<Range<usize>>, what: &str, found: &Distrust) {
+        let message = format!("the {what} cannot be trusted: {found}");
+        let problem = match span {
+            Some(span) => Problem::error(span, message),
+            None => Problem::of_file(message),
+        };
+        let problem = problem.help("who can change it decides who gets in");
+        let problem = problem.help(format!("to mend it: {}", found.remedy));
+        let mut distrusted = self.distrusted.borrow_mut();
+        // One folder that is open to all is told once.
+        if !distrusted.iter().any(|known| known.help == problem.help) {
+            distrusted.push(problem);
+        }
+    }
+
+    /// Makes errors of the files that others may change when there is a door that opens, else warnings.
+    pub(super) fn settle_trust(&self, opens_doors: bool) {
+        for mut problem in self.distrusted.take() {
+            if !opens_doors {
+                problem.grade = Grade::Warning;
+            }
+            self.add(problem);
+        }
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.0.borrow().iter().any(|p| p.grade == Grade::Error)
+        self.problems.borrow().iter().any(|p| p.grade == Grade::Error)
     }
 
     pub(super) fn into_list(self) -> Vec<Problem> {
-        self.0.into_inner()
+        self.problems.into_inner()
     }
 }
 

@@ -18,7 +18,7 @@ fn read(path: &str) -> String {
 /// Checks a text as if it lay in `config/`.
 fn check(text: &str) -> Result<Loaded, Problems> {
     let place = Place { folder: repository("config"), hostname: "pi".to_owned(), credentials: None };
-    let file = ConfigText { text: text.to_owned(), sha256: "00".to_owned() };
+    let file = ConfigText { text: text.to_owned(), sha256: "00".to_owned(), distrust: None };
     check_text(Path::new("portero.toml"), file, &place)
 }
 
@@ -234,7 +234,7 @@ fn credentials_come_from_the_folder_that_systemd_names() {
         hostname: "pi".to_owned(),
         credentials: Some(dir.path().to_owned()),
     };
-    let file = ConfigText { text, sha256: String::new() };
+    let file = ConfigText { text, sha256: String::new(), distrust: None };
     let notify = check_text(Path::new("p.toml"), file, &place).unwrap().config.notify.unwrap();
     assert_eq!(notify.login.unwrap().password.expose(), "open sesame");
     assert_eq!((notify.host.as_str(), notify.port, notify.tls.is_some()), ("::1", 8883, true));

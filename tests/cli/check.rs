@@ -123,7 +123,73 @@ fn a_file_that_everybody_may_write_is_refused() {
     assert!(shown.starts_with("error: everybody may write DIR/portero.toml (mode 0666)\n"), "{shown}");
     assert!(shown.contains("chmod o-w DIR/portero.toml"), "{shown}");
     write(&path, valid().as_bytes(), 0o664);
+    let warnings = config::load(&path).unwrap().warnings.render(false);
+    assert!(warnings.contains("has mode 0664: its group "), "{warnings}");
+    write(&path, valid().as_bytes(), 0o644);
     assert!(config::load(&path).unwrap().warnings.is_empty());
+}
+
+/// A site of its own: configuration, model and door program in `dir`.
+fn site_with_a_door(dir: &Path, mode: &str) -> PathBuf {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for name in ["person-v3s.toml", "person-v3s.onnx"] {
+        let to = dir.join(name);
+        let _ = fs::remove_file(&to);
+        fs::copy(models.join(name), &to).unwrap();
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    write(&dir.join("open"), b"#!/bin/sh\n", 0o755);
+    write(&dir.join("ca.pem"), b"-----BEGIN CERTIFICATE-----\n", 0o644);
+    let door = format!(
+        "[[door]]\nid = \"front\"\nkind = \"command\"\nmode = \"{mode}\"\nargv = [{:?}]\n",
+        dir.join("open")
+    );
+    let camera = "source = { http = \"https://cam/x\", ca_file = \"ca.pem\" }";
+    let text = VALID.replace("MANIFEST", "person-v3s.toml").replace("source = \"/dev/video0\"", camera);
+    let path = dir.join("portero.toml");
+    write(&path, format!("{text}\n{door}").as_bytes(), 0o640);
+    path
+}
+
+#[test]
+fn an_active_door_trusts_nothing_that_others_can_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = site_with_a_door(dir.path(), "active");
+    config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    for name in ["portero.toml", "person-v3s.toml", "person-v3s.onnx", "open", "ca.pem"] {
+        for (mode, who) in [(0o777, "verybody may write"), (0o775, "its group")] {
+            for (door, is_refused) in [("active", true), ("observe", name == "portero.toml" && mode == 0o777)]
+            {
+                let path = site_with_a_door(dir.path(), door);
+                fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(mode)).unwrap();
+                let shown = match config::load(&path) {
+                    Ok(loaded) => {
+                        assert!(!is_refused, "{name} with mode {mode:o} must be refused");
+                        loaded.warnings.render(false)
+                    }
+                    Err(problems) => {
+                        assert!(is_refused, "{name} with mode {mode:o}: {problems}");
+                        problems.render(false)
+                    }
+                };
+                assert!(shown.contains(who) && shown.contains("chmod "), "{name}: {shown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_active_door_trusts_no_configuration_by_a_link_that_others_can_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = site_with_a_door(dir.path(), "active");
+    let open = dir.path().join("open-to-all");
+    fs::create_dir(&open).unwrap();
+    let link = open.join("portero.toml");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let shown = refused(&link).render(false);
+    assert!(shown.contains("open-to-all has mode 0777"), "{shown}");
+    assert!(shown.contains(&format!("chmod go-w {}", open.display())), "{shown}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("slots", &["domain", "clock", "shutdown"]),
     ("budget", &["domain"]),
     ("disk", &[]),
+    ("trust", &[]),
     ("matroska", &[]),
     ("rules", &["domain"]),
     ("track", &["domain"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "config",
         &[
             "domain", "clock", "shutdown", "words", "slots", "rules", "capture", "watch", "infer", "store",
-            "evidence", "doors", "notify",
+            "evidence", "doors", "notify", "trust",
         ],
     ),
 ];

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use super::super::redact;
 use super::HttpError;
+use crate::capture::userinfo::split_login;
+use crate::capture::{Masker, shown_url};
+use crate::domain::Login;
 
 /// The longest url that is taken, in bytes.
 const LONGEST: usize = 2048;
@@ -25,7 +27,7 @@ impl Address {
     /// # Errors
     /// [`HttpError::Url`] says what is wrong with it, without repeating a login that it may hold.
     pub fn parse(text: &str) -> Result<Self, HttpError> {
-        let wrong = |why: &'static str| HttpError::Url { url: redact(text), why };
+        let wrong = |why: &'static str| HttpError::Url { url: shown_url(text), why };
         if text.len() > LONGEST {
             return Err(wrong("it is longer than 2048 bytes"));
         }
@@ -39,11 +41,11 @@ impl Address {
             "https" => true,
             _ => return Err(wrong("it must begin with http:// or https://")),
         };
-        let rest = rest.split('#').next().unwrap_or_default();
-        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        if authority.contains('@') {
+        if split_login(rest).0.is_some() {
             return Err(wrong("it holds a login: write `user` and `password_file` instead"));
         }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let end = authority.find(']').map_or(0, |end| end + 1);
         let (host, port) = match authority[end..].rfind(':') {
             Some(colon) => (&authority[..end + colon], Some(&authority[end + colon + 1..])),
@@ -97,6 +99,16 @@ impl Address {
         if self.tls { "https" } else { "http" }
     }
 
+    /// Whether both lead to the same server: scheme, host and port.
+    pub(super) fn same_origin(&self, other: &Self) -> bool {
+        self.tls == other.tls && self.port == other.port && self.same_host(other)
+    }
+
+    /// What hides the secrets of the url, and of the login that goes along with it.
+    pub(super) fn masker(&self, login: Option<&Login>) -> Masker {
+        Masker::of_url(&format!("{}://{}{}", self.scheme(), self.host_header(), self.target), login)
+    }
+
     /// Whether both lead to the same host, whatever the port.
     pub(super) fn same_host(&self, other: &Self) -> bool {
         self.host.eq_ignore_ascii_case(&other.host)
@@ -124,10 +136,10 @@ fn usual_port(tls: bool) -> u16 {
     if tls { 443 } else { 80 }
 }
 
-/// The url, without what looks like a password in its query.
+/// Scheme, host and path; what a query holds is nobody's business.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact(&format!("{}://{}{}", self.scheme(), self.host_header(), self.target)))
+        f.write_str(&shown_url(&format!("{}://{}{}", self.scheme(), self.host_header(), self.target)))
     }
 }
 
@@ -165,6 +177,8 @@ mod tests {
             "http:///x",
             "/video",
             "http://u:geheim@cam/x",
+            "http://u:geheim/x@cam/x",
+            "http://u:12345/geheim@cam.lan/x",
             "http://cam:0",
             "http://cam:x",
             "http://[cam]",
@@ -176,7 +190,7 @@ mod tests {
         }
         assert!(Address::parse(&format!("http://cam/{}", "x".repeat(3000))).is_err());
         let shown = Address::parse("http://cam/cgi?usr=a&pwd=geheim").unwrap().to_string();
-        assert_eq!(shown, "http://cam/cgi?usr=a&pwd=***");
+        assert_eq!(shown, "http://cam/cgi");
     }
 
     #[test]
@@ -184,7 +198,7 @@ mod tests {
         let here = Address::parse("http://cam:8080/cgi/video?x=1").unwrap();
         for (location, there) in [
             ("/mjpg", "http://cam:8080/mjpg"),
-            ("mjpg?y=2", "http://cam:8080/cgi/mjpg?y=2"),
+            ("mjpg?y=2", "http://cam:8080/cgi/mjpg"),
             ("https://cam/z", "https://cam/z"),
             ("//other/z", "http://other/z"),
         ] {

@@ -1,7 +1,7 @@
 //! One request and its answer: connect, TLS, login, redirects, each with its limit.
 //!
-//! A login is sent to the configured host only, and no longer in the clear once it was asked for over TLS: a redirect
-//! to another host, or from `https` to `http`, is refused.
+//! A login is sent to the configured server only: with one, a redirect to another scheme, host or port is refused. Without
+//! one a redirect may lead to another port of the host, or from `http` to `https`, but not back.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::login::Proof;
 use super::message::{Body, HEAD_BYTES, Head};
 use super::{Address, HttpCamera, HttpError};
-use crate::capture::tls;
+use crate::capture::{Masker, tls};
 use crate::domain::Login;
 
 /// How long a connection may take, TLS and all.
@@ -24,6 +24,8 @@ const CONNECTING: Duration = Duration::from_secs(5);
 const ANSWERING: Duration = Duration::from_secs(10);
 /// Redirects that are followed for one picture.
 const MOST_REDIRECTS: u32 = 5;
+/// Characters of a status' words that are repeated.
+const REASON_CHARS: usize = 40;
 /// The try with a login at which only a proof that has grown stale is worth another.
 const LAST_LOGIN: u32 = 2;
 
@@ -45,6 +47,8 @@ pub(super) struct Visitor {
     at: Address,
     login: Option<Login>,
     tls: Option<TlsConnector>,
+    /// Hides our secrets in what the server says.
+    masker: Masker,
     /// Answers the last challenge.
     proof: Option<Proof>,
     /// Free for another request.
@@ -68,9 +72,15 @@ impl Visitor {
             at: camera.address.clone(),
             login: camera.login.clone(),
             tls: tls.transpose()?,
+            masker: camera.address.masker(camera.login.as_ref()),
             proof: None,
             idle: None,
         })
+    }
+
+    /// What the server said, without our secrets.
+    pub(super) fn masked(&self, said: &str) -> String {
+        self.masker.mask(said)
     }
 
     /// The url as it is shown.
@@ -95,7 +105,9 @@ impl Visitor {
                     self.follow(&answer.head, redirects)?;
                 }
                 _ => {
-                    let (address, reason) = (self.at.clone(), reason.clone());
+                    // Hidden first: a cut would leave the beginning of a secret.
+                    let reason = self.masker.mask(reason).chars().take(REASON_CHARS).collect();
+                    let address = self.at.clone();
                     return Err(HttpError::Refused { address, status, reason });
                 }
             }
@@ -192,7 +204,10 @@ impl Visitor {
         );
         if let (Some(proof), Some(login)) = (&mut self.proof, &self.login) {
             let said = proof.show(login, target);
-            let said = said.map_err(|why| HttpError::LoginUnknown { address: self.at.clone(), why })?;
+            let said = said.map_err(|why| HttpError::LoginUnknown {
+                address: self.at.clone(),
+                why: self.masker.mask(&why),
+            })?;
             request.push_str(&format!("Authorization: {said}\r\n"));
         }
         Ok(request + "\r\n")
@@ -206,7 +221,7 @@ impl Visitor {
         }
         let challenges: Vec<&str> = head.all("www-authenticate").collect();
         let proof = Proof::of(challenges.into_iter())
-            .map_err(|why| HttpError::LoginUnknown { address: address(), why })?;
+            .map_err(|why| HttpError::LoginUnknown { address: address(), why: self.masker.mask(&why) })?;
         // The first may be asked of a proof that served earlier pictures and has grown stale without a word.
         let is_worth_it = match tries {
             1 => self.proof.is_none() || proof.is_digest(),
@@ -228,14 +243,32 @@ impl Visitor {
         let Ok(there) = self.at.join(head.get("location").unwrap_or_default()) else {
             return refuse("to what is no url of a camera".to_owned());
         };
+        // A camera may put anything into a path, what it has just been told as well.
+        let shown = self.masker.mask(&there.to_string());
         if !there.same_host(&self.home) {
-            return refuse(format!("to another host, {there}: if that is right, write it as the url"));
+            return refuse(format!("to another host, {shown}: if that is right, write it as the url"));
         }
         if self.at.is_tls() && !there.is_tls() {
-            return refuse(format!("away from TLS, to {there}"));
+            return refuse(format!("away from TLS, to {shown}"));
+        }
+        if self.login.is_some() && !there.same_origin(&self.home) {
+            return refuse(self.other_origin(&there, &shown));
+        }
+        if !there.same_origin(&self.at) {
+            log::info!("{} redirects to {shown}, which is followed", self.at);
         }
         self.at = there;
         Ok(())
+    }
+
+    /// Why a login is not taken along to `there`.
+    fn other_origin(&self, there: &Address, shown: &str) -> String {
+        if there.is_tls() && !self.home.is_tls() {
+            return format!("to TLS, {shown}: write the https url, the login is sent to nothing else");
+        }
+        format!(
+            "to another port, {shown}, where the login is not sent: if that is right, write it as the url"
+        )
     }
 
     fn too_slow(&self, what: &'static str, within: Duration) -> HttpError {

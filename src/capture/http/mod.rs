@@ -129,7 +129,10 @@ impl Delivery {
             let kind = answer.head.media_type();
             if kind.starts_with("text/") || kind.starts_with("video/") || kind == "application/json" {
                 let address = self.visitor.address().clone();
-                return Err(HttpError::NoPictures { address, found: format!("`{kind}`") });
+                return Err(HttpError::NoPictures {
+                    address,
+                    found: self.visitor.masked(&format!("`{kind}`")),
+                });
             }
             let before = self.pictures;
             // A single picture is no older than the question, unless the camera had it ready.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use url::Url;
 
 use super::RtspError;
-use crate::capture::redact;
+use crate::capture::userinfo::{split_login, unescaped};
+use crate::capture::{Masker, redact};
 use crate::domain::{Login, Secret};
 
 /// The longest url that is taken, in bytes.
@@ -67,6 +68,11 @@ impl RtspAddress {
         &self.url
     }
 
+    /// What hides the secrets of the url, and of the login that goes along with it.
+    pub(super) fn masker(&self, login: Option<&Login>) -> Masker {
+        Masker::of_url(self.url.as_str(), login)
+    }
+
     /// The same path, asked for in the clear on a port of this machine.
     pub(super) fn by_way_of(&self, port: u16) -> Option<Url> {
         let rest = &self.url[url::Position::BeforePath..];
@@ -74,52 +80,10 @@ impl RtspAddress {
     }
 }
 
-/// The login at the beginning of what follows `://`, and the rest. A path may hold an `@` as well: then what stands before
-/// it is a host, with or without a port.
-fn split_login(rest: &str) -> (Option<&str>, &str) {
-    let Some(at) = rest.rfind('@') else { return (None, rest) };
-    let first = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    if at > first {
-        let (_, port) = rest[..first].split_once(':').unwrap_or((&rest[..first], "0"));
-        if rest[..first].contains('@') {
-            let at = rest[..first].rfind('@').unwrap_or(at);
-            // `user:pass@host/path@x`, or a password with both characters in it: a host holds no further `@`.
-            let looks_like_host =
-                rest[at + 1..first].chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
-            if looks_like_host && !rest[at + 1..first].is_empty() {
-                return (Some(&rest[..at]), &rest[at + 1..]);
-            }
-        } else if port.bytes().all(|b| b.is_ascii_digit()) {
-            return (None, rest);
-        }
-    }
-    (Some(&rest[..at]), &rest[at + 1..])
-}
-
 fn login_of(text: &str) -> Result<Login, &'static str> {
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
     let plain = |part: &str| unescaped(part).ok_or("its login is no UTF-8 text");
     Ok(Login { user: plain(user)?, password: Secret::new(plain(password)?) })
-}
-
-/// `%XX` as the bytes that they stand for; a `%` that begins none stands for itself.
-fn unescaped(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match digits.filter(|_| first == b'%').and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Scheme, host and path; what a query holds is nobody's business.

@@ -212,7 +212,11 @@ impl Delivery {
         if *errors > MOST_ERRORS {
             return Err(broken(&self.camera, error).into());
         }
-        log::debug!("camera {}: passed over: {}", self.settings.camera, first_line(&error.to_string()));
+        log::debug!(
+            "camera {}: passed over: {}",
+            self.settings.camera,
+            first_line(&self.camera, &error.to_string())
+        );
         Ok(())
     }
 }

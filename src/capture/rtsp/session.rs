@@ -88,7 +88,7 @@ async fn answered<T>(
             RtspError::refused(address, request, status, camera.login.is_some())
         }
         _ if error.to_string().starts_with("Unable to connect") => {
-            RtspError::Unreachable { address: address.clone(), why: innermost(&error) }
+            RtspError::Unreachable { address: address.clone(), why: innermost(camera, &error) }
         }
         _ => broken(camera, &error),
     })
@@ -96,21 +96,22 @@ async fn answered<T>(
 
 /// What a broken conversation is called: the first line of what the library says, which holds no url.
 pub(super) fn broken(camera: &RtspCamera, error: &retina::Error) -> RtspError {
-    RtspError::Broken { address: camera.address.clone(), why: first_line(&error.to_string()) }
+    RtspError::Broken { address: camera.address.clone(), why: first_line(camera, &error.to_string()) }
 }
 
-/// The first line, printable and of bounded length: a camera may have written what stands in it.
-pub(super) fn first_line(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
+/// The first line without the camera's secrets, printable and of bounded length: a camera may have written what stands in
+/// it.
+pub(super) fn first_line(camera: &RtspCamera, text: &str) -> String {
+    let line = camera.address.masker(camera.login.as_ref()).mask(text.lines().next().unwrap_or_default());
     line.chars().filter(|c| !c.is_control()).take(160).collect()
 }
 
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost(camera: &RtspCamera, error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(cause) = inner.source() {
         inner = cause;
     }
-    first_line(&inner.to_string())
+    first_line(camera, &inner.to_string())
 }
 
 /// The first stream that can be decoded.
@@ -128,7 +129,7 @@ fn video(camera: &RtspCamera, session: &Session<Described>) -> Result<(usize, Co
         let names: Vec<String> = session
             .streams()
             .iter()
-            .map(|stream| first_line(&format!("{} {}", stream.media(), stream.encoding_name())))
+            .map(|stream| first_line(camera, &format!("{} {}", stream.media(), stream.encoding_name())))
             .collect();
         let found = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         RtspError::NoVideo { address: camera.address.clone(), found }

@@ -12,6 +12,7 @@ use crate::config::raw::RawDetector;
 use crate::config::reader::Report;
 use crate::domain::{Label, Score};
 use crate::infer::{DetectorManifest, Manifest, ManifestError};
+use crate::trust;
 
 /// The models that the file names; `None` for one that is absent or was reported.
 #[derive(Clone, Copy)]
@@ -44,11 +45,14 @@ impl ModelLabels {
     /// Reads the manifest that the file names.
     pub(in crate::config) fn read(manifest: &Spanned<PathBuf>, report: &Report) -> Option<Self> {
         match Manifest::load(manifest.get_ref()) {
-            Ok(manifest) => Some(Self {
-                labels: manifest.labels,
-                background: manifest.background,
-                reject_below: manifest.reject_below,
-            }),
+            Ok(found) => {
+                examine(manifest, [manifest.get_ref(), &found.file], report);
+                Some(Self {
+                    labels: found.labels,
+                    background: found.background,
+                    reject_below: found.reject_below,
+                })
+            }
             Err(error) => {
                 report.add(refused(manifest, &error));
                 None
@@ -67,6 +71,7 @@ impl DetectorLabels {
                 return None;
             }
         };
+        examine(&detector.manifest, [detector.manifest.get_ref(), &manifest.file], report);
         let Some(asked) = &detector.labels else {
             return Some(Self { labels: manifest.labels, score: manifest.score });
         };
@@ -80,6 +85,15 @@ impl DetectorLabels {
         let is_asked = |label: &Label| asked.iter().any(|text| text.get_ref() == label.as_str());
         let labels = manifest.labels.iter().filter(|label| is_asked(label)).cloned().collect();
         Some(Self { labels, score: manifest.score })
+    }
+}
+
+/// Whether the files of a model can be trusted. One that cannot be read is told by whoever loads it.
+fn examine(place: &Spanned<PathBuf>, files: [&PathBuf; 2], report: &Report) {
+    for file in files {
+        if let Ok(Some(distrust)) = trust::examine_path(file) {
+            report.distrust(Some(place.span()), "model", &distrust);
+        }
     }
 }
 

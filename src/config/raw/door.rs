@@ -1,14 +1,16 @@
 //! `[[door]]`.
 
 use std::ops::Range;
+use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::broker::{bad_topic, topic_fault};
-use crate::config::reader::{Named, Table, Value};
+use crate::config::reader::{Named, Report, Table, Value};
 use crate::domain::DoorId;
 use crate::doors::{DEFAULT_MIN_INTERVAL, Mode};
+use crate::trust;
 
 /// `[[door]]`.
 pub(in crate::config) struct RawDoor {
@@ -90,9 +92,24 @@ fn kind(table: &Table<'_>) -> Option<RawKind> {
             })
         }
         KindWord::Command => {
-            let argv = table.required("argv", "[\"/usr/local/bin/open-door\", \"front\"]")?.texts()?;
+            let value = table.required("argv", "[\"/usr/local/bin/open-door\", \"front\"]")?;
+            let argv = value.texts()?;
+            examine(&argv, table.report);
             let argv = argv.into_iter().map(Spanned::into_inner).collect();
             Some(RawKind::Command { argv, time_limit: limit("time_limit") })
+        }
+    }
+}
+
+/// Whether the program, and every file that it is given, can be trusted: an argument may be the script that is run.
+fn examine(argv: &[Spanned<String>], report: &Report) {
+    for (n, argument) in argv.iter().enumerate() {
+        let text = argument.get_ref();
+        if n > 0 && !(text.starts_with('/') && Path::new(text).is_file()) {
+            continue;
+        }
+        if let Some(distrust) = trust::examine_program(text) {
+            report.distrust(Some(argument.span()), "program of the door", &distrust);
         }
     }
 }

@@ -31,10 +31,15 @@ pub(super) fn certificates(value: &Value<'_>, place: &Place) -> Option<PathBuf> 
     let path = place.path(value.text()?);
     let fault = match read_regular(&path, MAX_CA_BYTES) {
         Err(reason) => Some(reason.to_string()),
-        Ok((bytes, _)) if !String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") => {
+        Ok(file) if !String::from_utf8_lossy(&file.bytes).contains("-----BEGIN CERTIFICATE-----") => {
             Some("holds no PEM certificate".to_owned())
         }
-        Ok(_) => None,
+        Ok(file) => {
+            if let Some(distrust) = file.distrust {
+                value.report.distrust(Some(value.span.clone()), "certificate file", &distrust);
+            }
+            None
+        }
     };
     if let Some(fault) = fault {
         value.report.add(

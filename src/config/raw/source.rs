@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::login::{certificates, login};
 use crate::capture::{
     Address, CommandOutput, Decoder, FfmpegInput, HttpCamera, Pictures, PixelFormat, RtspAddress, RtspCamera,
-    Source, Transport, presets,
+    Source, Transport, presets, shown_url,
 };
 use crate::config::file::Place;
 use crate::config::keys;
@@ -235,8 +235,11 @@ fn folder(value: &Value<'_>, text: &str, watch: bool, context: &Context<'_>) -> 
 /// Only a warning: like an unplugged camera, it may come later.
 fn missing(value: &Value<'_>, path: &Path, what: &str) {
     value.report.add(
-        Problem::warning(value.span.clone(), format!("there is no {what} {}", path.display()))
-            .help("relative paths start at the folder of the configuration file"),
+        Problem::warning(
+            value.span.clone(),
+            format!("there is no {what} {}", shown_url(&path.to_string_lossy())),
+        )
+        .help("relative paths start at the folder of the configuration file"),
     );
 }
 

@@ -92,8 +92,8 @@ fn basic_serves_where_nothing_else_is_asked_for() {
 #[test]
 fn a_login_that_is_missing_wrong_or_asked_for_strangely_is_told_apart() {
     let server = Server::start(|_, _, line| challenge(line, "n", ""));
-    let url = server.url("/cgi/video?channel=1");
-    let without = start(http(camera(&url))).reaches(CameraState::Offline);
+    let url = server.url("/cgi/video");
+    let without = start(http(camera(&server.url("/cgi/video?channel=1")))).reaches(CameraState::Offline);
     assert_eq!(without, format!("{url} asks for a login: give `user` and `password_file`"));
     let asked = server.requests().len();
     let wrong = start(with_login(&server, USER, "wrong"));
@@ -120,4 +120,42 @@ fn a_redirect_to_another_host_takes_no_login_along() {
     let why = start(with_login(&server, USER, PASSWORD)).reaches(CameraState::Offline);
     assert!(why.contains("redirects to another host"), "{why}");
     assert!(thief.requests().is_empty());
+}
+
+#[test]
+fn a_redirect_to_another_port_of_the_host_takes_no_login_along() {
+    let thief = Server::start(|_, n, line| picture(line, n as u8));
+    let lure = format!("Location: {}\r\n", thief.url("/"));
+    let server = Server::start(move |_, _, line| bare(line, "302 Found", &lure));
+    let why = start(with_login(&server, USER, PASSWORD)).reaches(CameraState::Offline);
+    assert!(why.contains("redirects to another port, ") && why.ends_with("write it as the url"), "{why}");
+    assert!(thief.requests().is_empty());
+    start(http(camera(&server.url("/")))).frame();
+}
+
+#[test]
+fn a_redirect_to_tls_takes_no_login_along() {
+    let server = Server::start(|_, _, line| {
+        let lure = "Location: https://127.0.0.1/cgi/video\r\n";
+        bare(line, "302 Found", lure)
+    });
+    let why = start(with_login(&server, USER, PASSWORD)).reaches(CameraState::Offline);
+    assert!(why.contains("redirects to TLS, https://127.0.0.1/cgi/video: write the https url"), "{why}");
+}
+
+#[test]
+fn what_a_server_repeats_of_our_secrets_is_not_shown() {
+    let server = Server::start(|request, _, line| {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let basic = header(request, "authorization").unwrap_or("none").to_owned();
+        if basic == "none" {
+            return bare(line, "401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n");
+        }
+        bare(line, &format!("404 Wort/Drei {path} {basic}"), "")
+    });
+    let login = Login { user: USER.into(), password: Secret::new("Wort/Drei".into()) };
+    let camera = HttpCamera { login: Some(login), ..camera(&server.url("/snap?pass=FrageEins&y=FrageZwei")) };
+    let why = start(http(camera)).reaches(CameraState::Offline);
+    assert!(why.contains("answers 404"), "{why}");
+    assert!(!["Wort", "Frage", "dmlld2"].iter().any(|secret| why.contains(secret)), "{why}");
 }
