@@ -100,7 +100,7 @@ fn edges(cells: &[f32], columns: usize) -> Vec<f32> {
             steps.sum::<f32>().sqrt()
         })
         .collect();
-    let mut spread = steep.clone();
+    let mut spread = steep;
     for shift in [1, columns] {
         let before = spread.clone();
         for (i, value) in spread.iter_mut().enumerate() {
