@@ -23,9 +23,14 @@ pub(super) fn source(text: &str) -> (String, Masker) {
     (shown, Masker::of_texts(hidden.into_iter()))
 }
 
-/// The contents of a line's strings, and what stands between them. A string without an end reaches to the end of the line.
+/// The contents of a line's strings, and what stands between them. A string without an end reaches to the end of the line; so does
+/// a value without quotes, which may hold some.
 fn pieces(line: &str) -> Vec<Range<usize>> {
     let line = line.trim_end_matches(['\n', '\r']);
+    let value = line.split_once('=').map_or("", |(_, value)| value.trim_start());
+    if !value.is_empty() && !value.starts_with(['"', '\'', '[', '{']) {
+        return std::iter::once(0..line.len()).collect();
+    }
     let mut found = Vec::new();
     let (mut start, mut quote, mut is_escaped) = (0, None, false);
     for (at, c) in line.char_indices() {
@@ -73,6 +78,7 @@ mod tests {
             r#"source = 'rtsp://u:ge"heim it@h/x'"#,
             r#"source = "rtsp://u:geheim it@h/x"#,
             r#"source = rtsp://u:geheim it@h/x"#,
+            r#"source = rtsp://u:ge'heim, 'it@h/x"#,
             r#"source = "u:geheim@h/x""#,
             r#"command = ["cam", "--password=geheim it"]"#,
         ] {
