@@ -61,8 +61,9 @@ class Daemon:
 
     def signal_child(self, word, what):
         pid = child_of(self.process.pid, word)
-        if pid:
-            os.kill(pid, what)
+        if not pid:
+            raise SystemExit(f"no child of the daemon has {word!r} in its command line: the fault would be none")
+        os.kill(pid, what)
 
 
 def faults(daemon, folder, web, rtsp):
@@ -89,7 +90,7 @@ def faults(daemon, folder, web, rtsp):
         served("garbage"), ("rtsp", "the server is stopped, and goes on", *stop_rtsp),
         ("folder", "garbage in place of its pictures", folder.spoil, folder.fill),
         served("silent"), ("http", "pictures of another size", another_size, nothing), served("torn"), served("bent"), served("refuse"),
-        ("rtsp", "its ffmpeg is killed", lambda: daemon.signal_child(rtsp.url(), signal.SIGKILL), nothing),
+        ("rtsp", "its ffmpeg is killed", lambda: daemon.signal_child("matroska", signal.SIGKILL), nothing),
     ]
 
 
@@ -185,7 +186,7 @@ def main():
     broker = Broker(work)
     sources = {
         "file": (f'{{ ffmpeg = "{CLIP}" }}', "loop = true\nmotion = true\ntamper = true"),
-        "rtsp": (f'{{ ffmpeg = "{rtsp.url()}" }}', "motion = true"),
+        "rtsp": (f'{{ rtsp = "{rtsp.url()}" }}', "motion = true"),
         "http": (f'{{ http = "{web.url()}" }}', "motion = true\ntamper = true"),
         "folder": (f'{{ folder = "{folder.path}" }}', "loop = true"),
     }
