@@ -27,6 +27,8 @@ const KEYLESS: Duration = Duration::from_secs(5);
 pub(super) enum Item {
     Grab(Result<Grab, CaptureError>),
     Copied(Copied),
+    /// Its pictures are coded each by itself: clips are made of them otherwise.
+    NothingToCopy,
 }
 
 /// Talks to the camera.
@@ -105,6 +107,7 @@ impl Delivery {
 
     /// Pictures that are coded each by itself.
     async fn pass_on(&self, mut playing: Playing) -> Result<Infallible, Over> {
+        self.send(Item::NothingToCopy).await?;
         let (mut frames, mut errors) = (0, 0);
         loop {
             match playing.session.next().await {

@@ -92,6 +92,8 @@ pub(super) struct RtspSource {
     running: Option<(Runtime, JoinHandle<()>, Arc<SessionGroup>)>,
     items: Receiver<Item>,
     copied: Vec<Copied>,
+    /// Whether its stream can be copied, as far as is known.
+    copies: bool,
 }
 
 impl RtspSource {
@@ -111,7 +113,7 @@ impl RtspSource {
         let delivery =
             Delivery::new(camera.clone(), settings.clone(), clock, copying, sender, Arc::clone(&group));
         let task = runtime.spawn(delivery.run());
-        Ok(Self { running: Some((runtime, task, group)), items, copied: Vec::new() })
+        Ok(Self { running: Some((runtime, task, group)), items, copied: Vec::new(), copies: true })
     }
 }
 
@@ -127,6 +129,10 @@ impl FrameSource for RtspSource {
         });
         match first {
             Some(Item::Grab(grab)) => grab,
+            Some(Item::NothingToCopy) => {
+                self.copies = false;
+                Ok(Grab::Nothing)
+            }
             Some(Item::Copied(copied)) => {
                 self.copied.push(copied);
                 Ok(Grab::Nothing)
@@ -141,7 +147,7 @@ impl FrameSource for RtspSource {
     }
 
     fn copies(&self) -> bool {
-        true
+        self.copies
     }
 }
 
