@@ -206,6 +206,9 @@ impl ChildSource {
             said.insert_str(0, ": ");
         }
         ffmpeg::heed(&said);
+        if self.process.name() == "ffmpeg" {
+            said.push_str(&ffmpeg::explained(&said));
+        }
         if self.framer.is_inside() {
             said.push_str(" (in the middle of a picture)");
         }

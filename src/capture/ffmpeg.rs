@@ -147,6 +147,25 @@ fn pictures(settings: &Settings) -> Vec<String> {
 /// ffmpeg before 5.1 calls the option by another name.
 static LACKS_FPS_MODE: AtomicBool = AtomicBool::new(false);
 
+/// What ffmpeg says of a source that it cannot read, and what that means for somebody who set one up.
+const WORDS: [(&str, &str); 9] = [
+    ("401 Unauthorized", "it asks for a login, or refuses this one: see `user` and `password_file`"),
+    ("403 Forbidden", "this user may not see it"),
+    ("404 Not Found", "there is nothing at this path"),
+    ("Connection refused", "nothing listens there: is it switched on, is the port right?"),
+    ("No route to host", "there is no way to this address: is it switched on, is the address right?"),
+    ("Connection timed out", "it did not answer: is it switched on, does a firewall stand between?"),
+    ("Name or service not known", "there is no host of this name"),
+    ("moov atom not found", "the file is not whole: it was not closed"),
+    ("Invalid data found", "this is no video, or a damaged one"),
+];
+
+/// What ffmpeg said last in plain words, in parentheses and with a blank before them; empty when it needs none.
+pub(super) fn explained(said: &str) -> String {
+    let meant = WORDS.iter().find(|(word, _)| said.contains(word));
+    meant.map_or_else(String::new, |(_, meaning)| format!(" ({meaning})"))
+}
+
 /// Takes note of what an ffmpeg that ended had said: the next is called accordingly.
 pub(super) fn heed(said: &str) {
     if said.contains("fps_mode") {
@@ -244,6 +263,17 @@ mod tests {
     fn line(input: &str, pace: Pace, looped: bool) -> String {
         let call = call(&FfmpegInput::new(input), &settings(input, pace, looped), None).unwrap();
         call.args.join(" ")
+    }
+
+    #[test]
+    fn what_ffmpeg_says_is_explained_once_and_what_is_plain_is_left() {
+        let said = ": http://h/x: Server returned 401 Unauthorized (authorization failed)";
+        assert_eq!(
+            explained(said),
+            " (it asks for a login, or refuses this one: see `user` and `password_file`)"
+        );
+        assert_eq!(explained(": Connection to tcp://h:1 failed: Connection refused").matches('(').count(), 1);
+        assert_eq!(explained(": the wheel has come off"), "");
     }
 
     #[test]
