@@ -4,7 +4,7 @@
 //! not even given that, it is told `now`.
 
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -41,6 +41,15 @@ fn nanos_to_us(nanos: i64) -> i64 {
 pub fn is_synchronised() -> Option<bool> {
     let folder = Path::new("/run/systemd/timesync");
     folder.is_dir().then(|| folder.join("synchronized").exists())
+}
+
+/// The kernel's name for this boot of the machine, a UUID: moments of one boot may be compared by their monotonic
+/// part. `None` where the kernel does not say. Read once.
+#[must_use]
+pub fn boot_id() -> Option<&'static str> {
+    static BOOT: OnceLock<Option<String>> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    BOOT.get_or_init(|| read().ok().map(|id| id.trim().to_owned())).as_deref()
 }
 
 /// CPU time of the calling thread, user and system.

@@ -1,9 +1,10 @@
 //! What the record tells of limits: when rules last fired, and when doors were last opened.
 //!
-//! Intervals, cooldowns and hourly budgets must hold over a restart. Ages are taken from the wall clock, the only one
-//! that goes on over a boot; an event that lies ahead of it, as on a machine without a battery for its clock, counts as
-//! having happened just now. A clock that was set forward since makes events look older than they are: nothing in the
-//! record can tell that from time that has passed.
+//! Intervals, cooldowns and hourly budgets must hold over a restart. Ages of events of this boot are taken from the
+//! monotonic clock, which nobody sets. Ages of others are taken from the wall clock, the only one that goes on over a
+//! boot; an event that lies ahead of it, as on a machine without a battery for its clock, counts as having happened
+//! just now. A wall clock that was set forward over a boot makes these look older than they are: nothing in the record
+//! can tell that from time that has passed.
 //!
 //! What is needed is never deleted ([`Kept`]): the grants of the last hour, which intervals (an hour at the most) and
 //! budgets count, and the newest grant of each rule at each camera, for its cooldown. Other events may go when
@@ -12,9 +13,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{Store, StoreError};
+use crate::clock;
 use crate::domain::{CameraId, Decision, DoorId, EventId, RuleId, Stamp, Verdict};
 
 const HOUR_US: i64 = 3_600_000_000;
@@ -62,28 +64,34 @@ impl Store {
 }
 
 fn firings(conn: &Connection, now: Stamp) -> Result<Vec<Firing>, StoreError> {
+    // Beside max(), SQLite takes the other columns from the row that has it.
     let mut statement = conn.prepare(
-        "SELECT rule, camera, max(frame_wall_us) AS at, NULL, NULL FROM event WHERE rule IS NOT NULL AND at_wall_us < ?1 \
+        "WITH fired AS ( \
+           SELECT *, at_wall_us >= ?1 OR (boot = ?2 AND at_mono_us BETWEEN ?3 AND ?4) AS is_recent \
+           FROM event WHERE rule IS NOT NULL) \
+         SELECT rule, camera, frame_wall_us, frame_mono_us, boot, max(row) AS row FROM fired WHERE NOT is_recent \
          GROUP BY rule, camera \
-         UNION ALL SELECT rule, camera, frame_wall_us AS at, frame_seq, track FROM event \
-         WHERE rule IS NOT NULL AND at_wall_us >= ?1 GROUP BY rule, camera, frame_wall_us, frame_seq, track \
-         ORDER BY at",
+         UNION ALL SELECT rule, camera, frame_wall_us, frame_mono_us, boot, row FROM fired WHERE is_recent \
+         GROUP BY rule, camera, frame_wall_us, frame_seq, track \
+         ORDER BY row",
     )?;
-    let mut rows = statement.query(params![now.wall_us().saturating_sub(HOUR_US)])?;
+    let (wall_us, mono_us) = (now.wall_us(), now.mono_us().cast_signed());
+    let an_hour_ago = (wall_us.saturating_sub(HOUR_US), mono_us.saturating_sub(HOUR_US));
+    let mut rows = statement.query(params![an_hour_ago.0, clock::boot_id(), an_hour_ago.1, mono_us])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (rule, camera): (String, String) = (row.get(0)?, row.get(1)?);
         let rule = RuleId::new(&rule).map_err(|_| bad("rule", rule))?;
         let camera = CameraId::new(&camera).map_err(|_| bad("camera", camera))?;
-        found.push(Firing { rule, camera, at: seen_from(now, row.get(2)?) });
+        found.push(Firing { rule, camera, at: moment(row, 2)?.seen_from(now) });
     }
     Ok(found)
 }
 
 fn openings(conn: &Connection, now: Stamp) -> Result<Vec<Opening>, StoreError> {
-    // Beside max(), SQLite takes the other columns from the row that has it.
     let mut statement = conn.prepare(
-        "SELECT door, id, at_wall_us, max(row) FROM event WHERE verdict = 'authorise' AND outcome <> 'refused' GROUP BY door",
+        "SELECT door, id, at_wall_us, at_mono_us, boot, max(row) FROM event \
+         WHERE verdict = 'authorise' AND outcome <> 'refused' GROUP BY door",
     )?;
     let mut rows = statement.query([])?;
     let mut found = Vec::new();
@@ -91,15 +99,34 @@ fn openings(conn: &Connection, now: Stamp) -> Result<Vec<Opening>, StoreError> {
         let (door, event): (String, String) = (row.get(0)?, row.get(1)?);
         let door = DoorId::new(&door).map_err(|_| bad("door", door))?;
         let event = EventId::parse(&event).ok_or_else(|| bad("id", event))?;
-        found.push(Opening { door, event, at: seen_from(now, row.get(2)?) });
+        found.push(Opening { door, event, at: moment(row, 2)?.seen_from(now) });
     }
     Ok(found)
 }
 
-/// The moment of the wall clock on both clocks; what lies ahead is now.
-fn seen_from(now: Stamp, wall_us: i64) -> Stamp {
-    let age = now.wall_us().saturating_sub(wall_us).max(0);
-    now.minus(Duration::from_micros(age.unsigned_abs()))
+/// A moment as it is recorded.
+struct Moment {
+    wall_us: i64,
+    mono_us: i64,
+    is_of_this_boot: bool,
+}
+
+/// The moment whose wall clock, monotonic clock and boot stand from `column` on.
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Moment> {
+    let boot: Option<String> = row.get(column + 2)?;
+    let is_of_this_boot = boot.is_some() && boot.as_deref() == clock::boot_id();
+    Ok(Moment { wall_us: row.get(column)?, mono_us: row.get(column + 1)?, is_of_this_boot })
+}
+
+impl Moment {
+    /// The moment on both clocks of now; what lies ahead is now. What the monotonic clock has not reached yet is of
+    /// another life of the machine, whatever its boot is called: a virtual machine may have been set back.
+    fn seen_from(&self, now: Stamp) -> Stamp {
+        let by_mono = now.mono_us().cast_signed().saturating_sub(self.mono_us);
+        let by_wall = now.wall_us().saturating_sub(self.wall_us);
+        let age = if self.is_of_this_boot && by_mono >= 0 { by_mono } else { by_wall.max(0) };
+        now.minus(Duration::from_micros(age.unsigned_abs()))
+    }
 }
 
 fn bad(column: &'static str, found: String) -> StoreError {

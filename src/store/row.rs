@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Row, named_params};
 
 use super::StoreError;
+use crate::clock;
 use crate::domain::{
     Answer, CameraId, Decision, DoorId, Event, EventId, FrameRef, FrameSeq, Label, ModelId, NormRect,
     Observation, Outcome, RuleId, Score, Severity, Stamp, TrackId, TrackRef, Verdict, ZoneId,
@@ -26,15 +27,14 @@ pub(super) const COLUMN_COUNT: usize = 31;
 pub(super) const INSERT: &str = "INSERT INTO event (id, at_wall_us, at_mono_us, verdict, door, severity, \
      wants_snapshot, rule, camera, zone, answer, agreed, agreed_of, mean, first_wall_us, first_mono_us, \
      last_wall_us, last_mono_us, frame_seq, frame_wall_us, frame_mono_us, model, top, reason, model_sha256, \
-     config_sha256, outcome, outcome_detail, track, box, bytes, picture_refused) \
+     config_sha256, outcome, outcome_detail, track, box, boot, bytes, picture_refused) \
      VALUES (:id, :at_wall_us, :at_mono_us, :verdict, :door, :severity, :wants_snapshot, :rule, :camera, :zone, \
      :answer, :agreed, :agreed_of, :mean, :first_wall_us, :first_mono_us, :last_wall_us, :last_mono_us, \
      :frame_seq, :frame_wall_us, :frame_mono_us, :model, :top, :reason, :model_sha256, :config_sha256, \
-     :outcome, :outcome_detail, :track, :box, :bytes, \
-     :picture_refused)";
+     :outcome, :outcome_detail, :track, :box, :boot, :bytes, :picture_refused)";
 
-/// What a row weighs beside its texts: numbers, row header and its share of the four indexes.
-const FIXED_BYTES: usize = 320;
+/// What a row weighs beside its texts: numbers, the name of the boot, row header and its share of the four indexes.
+const FIXED_BYTES: usize = 360;
 
 /// Writes the event; returns its row number. `bytes` is the weight of the row and its snapshot; `picture_refused` says
 /// why it has none although one was made.
@@ -82,6 +82,7 @@ pub(super) fn insert(
         ":outcome_detail": event.outcome.detail(),
         ":track": seen.track.map(|track| track.id.0.cast_signed()),
         ":box": seen.track.map(|track| rect_to_json(&track.rect)),
+        ":boot": clock::boot_id(),
         ":bytes": bytes.cast_signed(),
         ":picture_refused": picture_refused,
     })

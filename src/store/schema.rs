@@ -10,8 +10,12 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use super::StoreError;
 
 /// The upgrades in order: the first makes version 1 of an empty file.
-pub(super) const UPGRADES: [&str; 3] =
-    [include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
+pub(super) const UPGRADES: [&str; 4] = [
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
+];
 
 /// The newest version known here.
 pub const SCHEMA_VERSION: u32 = UPGRADES.len() as u32;

@@ -42,6 +42,27 @@ fn a_clock_that_was_never_set_makes_no_limit_look_old() {
 }
 
 #[test]
+fn a_wall_clock_that_was_set_forward_ends_no_limit_of_this_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(folder.path())).unwrap();
+    store.record(vec![grant(100), grant(400)]).unwrap();
+    // Ten minutes later by the monotonic clock, two days by the wall clock.
+    let later = Stamp::new(at(1_000).mono_us(), at(172_800).wall_us());
+    let ages = |history: portero::store::History| -> Vec<u64> {
+        history.firings.iter().map(|firing| later.since(firing.at).as_secs()).collect()
+    };
+    let history = store.history(later).unwrap();
+    assert_eq!(later.since(history.openings[0].at).as_secs(), 600);
+    assert_eq!(ages(history), [900, 600], "an hourly budget counts both");
+
+    // The same record, read after another boot: only the wall clock is left to ask.
+    let shell = rusqlite::Connection::open(&settings(folder.path()).path).unwrap();
+    shell.execute("UPDATE event SET boot = 'of-yesterday'", []).unwrap();
+    drop(shell);
+    assert_eq!(ages(store.history(later).unwrap()), [172_400]);
+}
+
+#[test]
 fn only_what_was_refused_does_not_count_as_an_opening() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
