@@ -18,7 +18,8 @@
 //! | [`capture`] | cameras, files, folders and child processes to frames |
 //! | [`watch`] | what in a frame is worth a look |
 //! | [`track`] | boxes to tracks; pure |
-//! | [`infer`] | looks to predictions, through tract |
+//! | [`infer`] | pixels to probabilities, through tract and kernels of our own |
+//! | [`pool`] | looks to predictions: what a worker thread does |
 //! | [`rules`] | predictions and tracks to decisions; pure |
 //! | [`store`] | the SQLite file: events, outbox, retention |
 //! | [`evidence`] | snapshots with boxes, clips with what went before |
@@ -30,16 +31,14 @@
 pub mod backoff;
 pub mod budget;
 pub mod capture;
-pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod disk;
-pub mod domain;
 pub mod doors;
 pub mod evidence;
-pub mod infer;
 pub mod matroska;
 pub mod notify;
+pub mod pool;
 pub mod rules;
 pub mod shutdown;
 pub mod slots;
@@ -47,4 +46,6 @@ pub mod store;
 pub mod track;
 pub mod trust;
 pub mod watch;
-pub mod words;
+
+pub use portero_core::{clock, domain, words};
+pub use portero_infer as infer;

@@ -4,12 +4,12 @@
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code, reason = "not all of it is asked here")]
-#[path = "../../src/domain/pixels.rs"]
+#[path = "../../crates/portero-core/src/domain/pixels.rs"]
 mod pixels;
 #[path = "../../src/capture/raw.rs"]
 mod raw;
 #[allow(dead_code, reason = "not all of it is asked here")]
-#[path = "../../src/domain/yuv.rs"]
+#[path = "../../crates/portero-core/src/domain/yuv.rs"]
 mod yuv;
 
 use pixels::{Pixels, Planes};

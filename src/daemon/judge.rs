@@ -19,8 +19,8 @@ use crate::domain::{
     Tamper, Verdict,
 };
 use crate::evidence::Wish;
-use crate::infer::{Seen, Sighted};
 use crate::notify::States;
+use crate::pool::{Seen, Sighted};
 use crate::rules::{Engine, Input, RuleSet};
 use crate::shutdown::Stop;
 use crate::store::{Job, NewEvent, Picture};
