@@ -16,7 +16,7 @@
 //! | [`domain`] | the nouns; no I/O |
 //! | [`clock`], [`shutdown`], [`backoff`], [`words`], [`slots`], [`budget`], [`disk`], [`trust`] | time, the request to stop, pauses between tries, errors and hashes in words, the newest look of each camera, what may be written in a day, what is free, which files may decide about doors |
 //! | [`capture`] | cameras, files, folders and child processes to frames |
-//! | [`watch`] | what in a frame is worth a look |
+//! | [`watch`] | what in a frame is worth a look; in `portero-vision` |
 //! | [`track`] | boxes to tracks; pure |
 //! | [`infer`] | pixels to probabilities, through tract and kernels of our own |
 //! | [`pool`] | looks to predictions: what a worker thread does |
@@ -45,7 +45,7 @@ pub mod slots;
 pub mod store;
 pub mod track;
 pub mod trust;
-pub mod watch;
 
 pub use portero_core::{clock, domain, words};
 pub use portero_infer as infer;
+pub use portero_vision::watch;

@@ -120,19 +120,19 @@ def fresh(name):
     return folder
 
 
-def portero(video, port, fps, motion, cameras=1, decode="all"):
+def portero(video, port, fps, motion, cameras=1, decode="all", program=None):
     folder = fresh("portero")
     text = f'version = 1\n[model]\nmanifest = "{ROOT}/models/person-v3s.toml"\n[mqtt]\nurl = "mqtt://127.0.0.1:{port}"\n'
     text += f'[store]\npath = "{folder}/portero.db"\n'
     ids = [f"c{n}" for n in range(cameras)]
     for name in ids:
         text += f'[[camera]]\nid = "{name}"\nsource = {{ ffmpeg = "{video}", decode = "{decode}" }}\nsize = [{SIZE[0]}, {SIZE[1]}]\n'
-        text += f"fps = {fps}\nloop = true\nmotion = {str(motion).lower()}\n"
+        text += f"fps = {fps}\nloop = {str('://' not in str(video)).lower()}\nmotion = {str(motion).lower()}\n"
     text += f'[[rule]]\nid = "r"\ncameras = {ids}\nlabel = "person"\nagree = "4 of 5"\ncooldown = "1m"\nalert = "info"\n'.replace("'", '"')
     config = folder / "portero.toml"
     config.write_text(text)
     config.chmod(0o600)
-    spent = cost([PORTERO, "run", "--config", config], folder)
+    spent = cost([program or PORTERO, "run", "--config", config], folder)
     return spent, (folder / "log").read_text()
 
 
@@ -234,4 +234,5 @@ def first_line(command):
     return lines[0].strip() if lines else command[0]
 
 
-main()
+if __name__ == "__main__":
+    main()

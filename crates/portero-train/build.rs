@@ -1,4 +1,4 @@
-//! Tells the trainer where its libtorch lies, so that it starts without `LD_LIBRARY_PATH`. Nothing for the daemon.
+//! Tells the trainer where its libtorch lies, so that it starts without `LD_LIBRARY_PATH`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

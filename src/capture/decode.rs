@@ -6,9 +6,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+use portero_vision::jpeg::{self, DecodeError};
 
 use super::{CaptureError, Picture, PixelFormat, mjpeg};
 use crate::domain::{Pixels, yuv};
@@ -79,15 +77,6 @@ pub(super) fn check_size(width: u32, height: u32) -> Result<(), CaptureError> {
     }
 }
 
-fn check_pixels(width: u64, height: u64, what: &str) -> Result<(), CaptureError> {
-    if width.saturating_mul(height) <= MAX_PIXELS {
-        return Ok(());
-    }
-    let (found, allowed) =
-        (format!("{width}x{height} pixels"), format!("{} megapixels", MAX_PIXELS / 1_000_000));
-    Err(CaptureError::TooLarge { what: what.to_owned(), found, allowed })
-}
-
 fn damaged(what: &str, why: &dyn std::fmt::Display) -> CaptureError {
     CaptureError::Damaged { what: what.to_owned(), why: why.to_string() }
 }
@@ -121,23 +110,17 @@ pub(super) fn decode_jpeg(bytes: &[u8], what: &str) -> Result<Picture, CaptureEr
 }
 
 fn decode_whole_jpeg(bytes: &[u8], what: &str) -> Result<Picture, CaptureError> {
-    let options = DecoderOptions::new_fast()
-        .set_max_width(MAX_SIDE as usize)
-        .set_max_height(MAX_SIDE as usize)
-        .jpeg_set_max_scans(64)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(Cursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| damaged(what, &error))?;
-    let info = decoder.info().ok_or_else(|| damaged(what, &"it states no size"))?;
-    let (width, height) = (u32::from(info.width), u32::from(info.height));
-    check_pixels(width.into(), height.into(), what)?;
-    let wanted = width as usize * height as usize * 3;
-    if decoder.output_buffer_size() != Some(wanted) {
-        return Err(damaged(what, &"its colours are of no known kind"));
+    match jpeg::decode(bytes, MAX_SIDE, MAX_PIXELS) {
+        Ok((width, height, rgb)) => Ok(Picture { width, height, pixels: rgb.into() }),
+        Err(DecodeError::TooLarge { width, height }) => Err(too_large(width, height, what)),
+        Err(DecodeError::Damaged(why)) => Err(damaged(what, &why)),
     }
-    let mut rgb = vec![0; wanted];
-    decoder.decode_into(&mut rgb).map_err(|error| damaged(what, &error))?;
-    Ok(Picture { width, height, pixels: rgb.into() })
+}
+
+fn too_large(width: u32, height: u32, what: &str) -> CaptureError {
+    let (found, allowed) =
+        (format!("{width}x{height} pixels"), format!("{} megapixels", MAX_PIXELS / 1_000_000));
+    CaptureError::TooLarge { what: what.to_owned(), found, allowed }
 }
 
 /// Reads and decodes a picture file: JPEG, PNG, BMP or WebP, told apart by content. Blocks on the disk.

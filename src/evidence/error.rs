@@ -3,17 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 
+use portero_vision::jpeg::EncodeError;
+
 /// Why there is no picture or clip.
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// A frame cannot become a JPEG.
-    #[error("{frame} cannot be encoded: {why}")]
-    Picture {
-        /// The frame.
-        frame: String,
-        /// Why.
-        why: String,
-    },
+    #[error("a picture cannot be encoded")]
+    Picture(#[from] EncodeError),
 
     /// There is no ffmpeg, or it cannot be started.
     #[error("ffmpeg cannot be started: apt-get install ffmpeg")]

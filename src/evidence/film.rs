@@ -178,7 +178,7 @@ mod tests {
         let at = FrameRef::new(FrameSeq(0), stamp);
         let rgb: Vec<u8> = (0..width * height * 3).map(|i| (i + at_ms as u32) as u8).collect();
         let frame = Frame::new(CameraId::new("c").unwrap(), at, width, height, rgb).unwrap();
-        Kept { stamp, jpeg: Arc::from(crate::evidence::picture::encode(&frame, 80).unwrap()) }
+        Kept { stamp, jpeg: Arc::from(portero_vision::jpeg::encode(&frame, 80).unwrap()) }
     }
 
     /// Codec, size, times of the pictures in seconds, as ffprobe sees them.

@@ -15,7 +15,7 @@ use super::counters::Counters;
 use super::feed::{Fed, Feed, Inlet, Order, Orders, Parts, ways};
 use super::plan::{Keep, Plan};
 use super::ring::{Cost, Gathered, Kept, Piece, Ring};
-use super::{Film, Footage, picture};
+use super::{Film, Footage};
 use crate::clock::Clock;
 use crate::domain::{CameraId, EventId, Frame, Stamp, StreamPart};
 use crate::shutdown::Stop;
@@ -141,7 +141,7 @@ impl Keeper {
         else {
             return;
         };
-        match picture::encode(frame, QUALITY) {
+        match portero_vision::jpeg::encode(frame, QUALITY) {
             Ok(jpeg) => {
                 let bound = self.share();
                 let reel = self.reels.entry(frame.camera().clone()).or_default();

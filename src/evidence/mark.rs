@@ -2,8 +2,9 @@
 
 use font8x8::legacy::BASIC_LEGACY;
 
+use portero_vision::jpeg;
+
 use super::EvidenceError;
-use super::picture::encode_rgb;
 use crate::domain::{Frame, NormRect, PixelRect};
 
 /// A box with its text.
@@ -27,13 +28,13 @@ const GLYPH: usize = 8;
 /// [`EvidenceError::Picture`] when a side is beyond 65,535 pixels.
 pub fn snapshot(frame: &Frame, marks: &[Mark], quality: u8) -> Result<Vec<u8>, EvidenceError> {
     if marks.is_empty() {
-        return super::picture::encode(frame, quality);
+        return Ok(jpeg::encode(frame, quality)?);
     }
     let mut canvas = Canvas::of(frame);
     for mark in marks {
         canvas.draw(mark);
     }
-    encode_rgb(&canvas.rgb, frame, quality)
+    Ok(jpeg::encode_rgb(&canvas.rgb, frame, quality)?)
 }
 
 struct Canvas {

@@ -12,7 +12,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `picture`, `mark` | frames to JPEG, boxes and text in them |
+//! | `mark` | boxes and text in pictures |
 //! | `feed`, `ring`, `keeper` | the last seconds of each camera, gathered into films |
 //! | `plan` | whose pictures are kept, and which way, as it is now |
 //! | `film`, `child`, `matroska` | films to clips that browsers play |
@@ -27,7 +27,6 @@ mod film;
 mod keeper;
 mod mark;
 mod matroska;
-mod picture;
 mod plan;
 mod ring;
 mod shelf;
@@ -42,8 +41,8 @@ pub use filer::{Filer, Report, Ties};
 pub use film::{Form, copy as copy_clip, encode as encode_clip};
 pub use keeper::{Keeper, keeper};
 pub use mark::{Mark, snapshot};
-pub use picture::encode as encode_picture;
 pub use plan::Keep;
+pub use portero_vision::jpeg::encode as encode_picture;
 pub use ring::Kept;
 pub use shelf::{Found, look};
 

@@ -33,8 +33,8 @@ enum Weights {
 
 impl Convolution {
     /// Every output from all inputs, through any window; 1x1 is the one that counts. `weights` are
-    /// `[output][input channel][row][column]`; `zero` is the input's zero point. `None` when the lengths do not fit
-    /// or the sums could overflow 32 bits.
+    /// `[output][input channel][row][column]`; `zero` is the input's zero point. `None` when the lengths do not fit,
+    /// the window is none that a kernel can run over, or the sums could overflow 32 bits.
     #[must_use]
     pub fn dense(isa: Isa, window: Window, zero: u8, weights: &[i8], requant: Requant) -> Option<Self> {
         let layer = Layer::new(isa, window, zero, weights, requant, window.input.channels)?;
@@ -118,7 +118,7 @@ impl Layer {
     ) -> Option<Self> {
         let outputs = window.output.channels;
         let depth = window.taps() * inputs;
-        if depth == 0 || weights.len() != depth * outputs || requant.channels() != outputs {
+        if !window.is_sound() || weights.len() != depth * outputs || requant.channels() != outputs {
             return None;
         }
         let sum = |o: usize| -> i32 { weights[o * depth..][..depth].iter().map(|w| i32::from(*w)).sum() };

@@ -8,6 +8,22 @@
 //!
 //! A picture of bytes is made smaller or larger by [`blend`] and [`turn`]; networks of floats run in [`float`].
 //!
+//! ```
+//! use portero_kernels::{Convolution, Isa, Plane, Requant, Window};
+//!
+//! // Two channels of 2 x 2 pixels; each output is the sum of both. Pixels of up to four channels are four bytes apart.
+//! let plane = Plane { height: 2, width: 2, channels: 2 };
+//! let output = Plane { channels: 1, ..plane };
+//! let window = Window { input: plane, output, size: (1, 1), step: (1, 1), before: (0, 0) };
+//! let requant = Requant::new(&[0], &[1.0], 0).expect("one finite scale above 0 for each output");
+//! let sum = Convolution::dense(Isa::best(), window, 0, &[1, 1], requant).expect("the lengths fit");
+//!
+//! let input = [1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0, 0, 7, 8, 0, 0];
+//! let mut found = vec![0; output.bytes()];
+//! sum.run(&input, &mut found);
+//! assert_eq!([found[0], found[4], found[8], found[12]], [3, 7, 11, 15]);
+//! ```
+//!
 //! All `unsafe` code of Portero is here. This crate knows neither tract nor ONNX, reads no file and no variable of the
 //! environment, and starts no thread; some kernels keep memory for the next call in thread-local buffers.
 

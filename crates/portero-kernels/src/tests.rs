@@ -294,3 +294,33 @@ fn what_does_not_fit_is_refused() {
     assert!(Requant::new(&[0], &[f32::NAN], 0).is_none());
     assert!(Requant::new(&[0], &[0.0], 0).is_none());
 }
+
+#[test]
+fn a_window_that_no_kernel_could_run_over_is_refused() {
+    let plane = |height, width, channels| Plane { height, width, channels };
+    let good =
+        Window { input: plane(4, 4, 8), output: plane(4, 4, 8), size: (1, 1), step: (1, 1), before: (0, 0) };
+    let wrong = [
+        Window { output: plane(5, 4, 8), ..good },
+        Window { output: plane(0, 4, 8), ..good },
+        Window { input: plane(4, 0, 8), ..good },
+        Window { size: (0, 1), ..good },
+        Window { step: (1, 0), ..good },
+        Window { before: (usize::MAX, 0), ..good },
+        Window { input: plane(1 << 20, 1 << 20, 1 << 20), output: plane(1 << 20, 1 << 20, 8), ..good },
+        Window { output: plane(usize::MAX, usize::MAX, 8), step: (1 << 20, 1 << 20), ..good },
+    ];
+    let dense = |window: Window| {
+        let requant = Requant::new(&[0; 8], &[1.0; 8], 0)?;
+        Convolution::dense(Isa::best(), window, 0, &[1; 64], requant)
+    };
+    let floats = |window: Window| {
+        let simd = float::Simd::best();
+        let dense = float::Convolution::dense(simd, window, float::Source::Pixels, &[1.0; 64], &[0.0; 8]);
+        dense.or_else(|| float::Convolution::depthwise(simd, window, &[1.0; 8], &[0.0; 8]))
+    };
+    assert!(dense(good).is_some() && floats(good).is_some());
+    for window in wrong {
+        assert_eq!((dense(window), floats(window)), (None, None), "{window:?}");
+    }
+}

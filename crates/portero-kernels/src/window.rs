@@ -49,6 +49,24 @@ pub struct Window {
 }
 
 impl Window {
+    /// Whether kernels may run over it, which index memory by these numbers: every extent, side and step is 1 to 2^20,
+    /// a bordered input in 32-bit floats fits into the address space, and a window that [is a point](Self::is_point)
+    /// has as many pixels before it as behind it. Constructors refuse what is not.
+    pub(super) fn is_sound(&self) -> bool {
+        const MOST: usize = 1 << 20;
+        let Self { input, output, size, step, before } = self;
+        let planes = [input, output].map(|plane| [plane.height, plane.width, plane.channels]);
+        let sides = [size.0, size.1, step.0, step.1];
+        let extents = planes.iter().flatten().chain(&sides);
+        if !extents.copied().all(|n| (1..=MOST).contains(&n)) || before.0 > MOST || before.1 > MOST {
+            return false;
+        }
+        let whole = self.bordered();
+        let floats = [whole.height, whole.width, whole.stride()].iter().map(|n| *n as u128).product::<u128>();
+        let fits = floats <= isize::MAX as u128 / size_of::<f32>() as u128;
+        fits && (!self.is_point() || (input.height, input.width) == (output.height, output.width))
+    }
+
     /// Whether each output pixel is made of the input pixel at its place: then pictures laid end to end are one.
     pub(super) fn is_point(&self) -> bool {
         self.size == (1, 1) && self.step == (1, 1) && self.before == (0, 0)

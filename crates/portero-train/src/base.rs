@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn the_shared_weights_become_a_base_that_knows_its_padding() {
         let from = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../shared/models/mobilenet_v3_small.imagenet.safetensors");
+            .join("../../../shared/models/mobilenet_v3_small.imagenet.safetensors");
         if !from.exists() {
             println!("skipped: {} is not here", from.display());
             return;

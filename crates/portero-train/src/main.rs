@@ -1,6 +1,6 @@
 //! The trainer, `portero-train`: from folders of pictures to a model that the daemon runs.
 //!
-//! A companion of the daemon, built only with the feature `trainer`, because it needs libtorch
+//! A companion of the daemon, in a crate of its own that nothing builds by default, because it needs libtorch
 //! (`scripts/fetch-libtorch`). It shares the daemon's preprocessing, so that a model meets at the door what it met
 //! in training. It never talks to a camera, a door or the network.
 

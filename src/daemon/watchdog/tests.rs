@@ -1,3 +1,5 @@
+//! Each stage is hung, one after the other, and has to be named.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -38,7 +38,7 @@ impl Packed {
         let (inputs, outputs) = (window.input.channels, window.output.channels);
         let taps = window.taps();
         let depth = taps * inputs;
-        if depth == 0 || outputs == 0 || weights.len() != depth * outputs || bias.len() != outputs {
+        if !window.is_sound() || weights.len() != depth * outputs || bias.len() != outputs {
             return None;
         }
         let order: Vec<_> = match source {

@@ -23,7 +23,10 @@ impl Packed {
     pub(super) fn new(simd: Simd, window: &Window, weights: &[f32], bias: &[f32]) -> Option<Self> {
         let channels = window.input.channels;
         let taps = window.taps();
-        let fits = window.output.channels == channels && bias.len() == channels && channels > 0;
+        if !window.is_sound() {
+            return None;
+        }
+        let fits = window.output.channels == channels && bias.len() == channels;
         // Every window sees at least one pixel.
         let sees = |out: usize, step: usize, size: usize, before: usize, side: usize| {
             before < size && (out - 1) * step < side + before
@@ -31,7 +34,7 @@ impl Packed {
         let fits = fits
             && sees(window.output.height, window.step.0, window.size.0, window.before.0, window.input.height)
             && sees(window.output.width, window.step.1, window.size.1, window.before.1, window.input.width);
-        if !fits || taps == 0 || weights.len() != taps * channels {
+        if !fits || weights.len() != taps * channels {
             return None;
         }
         let padded = stride(channels);

@@ -18,7 +18,7 @@ fn shared(path: &str) -> Option<PathBuf> {
 
 /// Lets torchvision compute; gives its pictures and logits.
 fn torchvision(network: &str, folder: &Path, weights: Option<&Path>) -> (Tensor, Tensor) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/trainer/torchvision_logits.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trainer/torchvision_logits.py");
     let output = Command::new("/usr/bin/python3")
         .arg(script)
         .arg(network)

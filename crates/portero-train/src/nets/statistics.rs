@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn new_statistics_change_nothing_at_first_and_hold_in_training() {
         let shared = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../shared/models/mobilenet_v3_small.imagenet.safetensors");
+            .join("../../../shared/models/mobilenet_v3_small.imagenet.safetensors");
         if !shared.exists() {
             println!("{} is not here: random weights instead", shared.display());
         }

@@ -114,7 +114,7 @@ fn both(python: &Path, model: &Arc<Model>, picture: &Path, folder: &Path) -> [Ve
     preprocessor.fill(&frame, NormRect::FULL, &mut planes);
     let file = folder.join("planes.f32");
     fs::write(&file, planes.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
-    let script = root().join("tests/trainer/onnx_logits.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trainer/onnx_logits.py");
     let output = Command::new(python).arg(script).arg(&manifest.file).arg(&file).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     let logits: Vec<f32> = stdout(&output).split_whitespace().map(|n| n.parse().unwrap()).collect();
@@ -126,7 +126,9 @@ fn both(python: &Path, model: &Arc<Model>, picture: &Path, folder: &Path) -> [Ve
 
 /// What `portero classify` finds in a picture.
 fn classify(manifest: &Path, picture: &Path) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_portero"))
+    let daemon = Path::new(env!("CARGO_BIN_EXE_portero-train")).with_file_name("portero");
+    assert!(daemon.exists(), "{} is missing: cargo build", daemon.display());
+    let output = Command::new(daemon)
         .args(["classify", "--json", "--model"])
         .args([manifest, picture])
         .output()

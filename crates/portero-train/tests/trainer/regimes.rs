@@ -183,7 +183,7 @@ fn a_resnet_is_pretrained_and_its_features_serve_another_classifier() {
 #[test]
 fn weights_that_torchvision_wrote_become_a_base_for_transfer() {
     let (set, runs) = (Stripes::new(7), tempfile::tempdir().unwrap());
-    let script = root().join("tests/trainer/torchvision_logits.py");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/trainer/torchvision_logits.py");
     let python =
         Command::new("/usr/bin/python3").arg(script).arg("resnet50").arg(runs.path()).output().unwrap();
     assert!(

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
 
-/// The root of the sources.
-pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The root of the whole repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The command, not yet run.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::background::Foreground;
 use super::raster::{Run, touched};
 use super::{Follow, SURROUNDINGS, Tracking, share};
-use crate::domain::{NormRect, Sighting, Stamp, Things, ZoneId};
+use portero_core::domain::{NormRect, Sighting, Stamp, Things, ZoneId};
 
 /// The detector runs on for at least so long after the last motion, so that it sees that somebody has left.
 const AFTERWARDS: Duration = Duration::from_secs(3);

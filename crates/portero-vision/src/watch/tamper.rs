@@ -30,7 +30,7 @@ use view::{Likeness, View};
 
 use super::LumaGrid;
 use super::grid::{Colours, colours};
-use crate::domain::{Frame, Polygon, Stamp, Tamper};
+use portero_core::domain::{Frame, Polygon, Stamp, Tamper};
 
 /// How sure the watch must be that a camera was tampered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

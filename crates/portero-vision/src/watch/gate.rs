@@ -5,7 +5,7 @@ use super::grid::{LumaGrid, span};
 use super::raster::{Run, touched};
 use super::sight::{Finding, Sight};
 use super::{Crops, MotionSettings, SURROUNDINGS, Watched, boxes, share};
-use crate::domain::{Frame, NormRect, Region, Sighting, Stamp};
+use portero_core::domain::{Frame, NormRect, Region, Sighting, Stamp};
 
 #[derive(Debug)]
 pub(super) struct Gate {

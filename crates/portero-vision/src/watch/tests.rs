@@ -1,7 +1,7 @@
 //! The motion gate on scenes made up for the purpose.
 
 use super::*;
-use crate::domain::{CameraId, FrameRef, FrameSeq, Stamp, ZoneId};
+use portero_core::domain::{CameraId, FrameRef, FrameSeq, Stamp, ZoneId};
 
 pub(super) const WIDTH: u32 = 160;
 pub(super) const HEIGHT: u32 = 120;

@@ -1,7 +1,7 @@
 //! Privacy masks: parts of the picture that nobody is to see.
 
 use super::raster::{Run, touched};
-use crate::domain::{Frame, Polygon};
+use portero_core::domain::{Frame, Polygon};
 
 /// Blacks out its shapes in every frame it is given, before anybody else sees the frame: what is masked is not
 /// classified, stored or shown, because it is not there any more.
@@ -39,7 +39,7 @@ impl Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CameraId, FrameRef, FrameSeq, NormRect, Stamp};
+    use portero_core::domain::{CameraId, FrameRef, FrameSeq, NormRect, Stamp};
 
     fn white(width: u32, height: u32) -> Frame {
         let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));

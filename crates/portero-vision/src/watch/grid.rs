@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::{Frame, yuv};
+use portero_core::domain::{Frame, yuv};
 
 /// The small picture is at most about this many cells wide.
 const WIDEST: u32 = 240;
@@ -222,7 +222,7 @@ pub(super) fn span(lo: f32, hi: f32, n: usize) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{CameraId, FrameRef, FrameSeq, Pixels, Stamp};
+    use portero_core::domain::{CameraId, FrameRef, FrameSeq, Pixels, Stamp};
 
     fn frame(width: u32, height: u32, pixels: impl Into<Pixels>) -> Frame {
         let at = FrameRef::new(FrameSeq(0), Stamp::new(0, 0));

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::LumaGrid;
-use crate::domain::Stamp;
+use portero_core::domain::Stamp;
 
 /// Of so many pictures the exact sum is remembered: five minutes at 25 a second.
 const SUMS: usize = 7_500;

@@ -13,7 +13,7 @@ use super::LumaGrid;
 use super::grid::{Colours, colours};
 use super::light::Scenes;
 use super::shadow::Ground;
-use crate::domain::{Frame, Stamp};
+use portero_core::domain::{Frame, Stamp};
 
 /// How long a background is learnt, and from how many frames at least, before it is compared with.
 const LEARN_TIME: Duration = Duration::from_secs(1);

@@ -30,7 +30,7 @@ use sight::{Finding, Sight};
 pub use tamper::TamperSettings;
 use tamper::TamperWatch;
 
-use crate::domain::{Frame, Look, NormRect, Polygon, Region, Tamper, Withheld, ZoneId};
+use portero_core::domain::{Frame, Look, NormRect, Polygon, Region, Tamper, Withheld, ZoneId};
 
 /// A crop that follows a thing shows this share of its width and height on each side of it.
 const SURROUNDINGS: f32 = 0.3;

@@ -2,7 +2,7 @@
 
 use super::tests::{DAY, HEIGHT, Scene, WIDTH};
 use super::*;
-use crate::domain::{FrameRef, FrameSeq, Stamp};
+use portero_core::domain::{FrameRef, FrameSeq, Stamp};
 
 const BLACK: (f32, f32) = (0.0, 8.0);
 

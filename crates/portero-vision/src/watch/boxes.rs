@@ -1,7 +1,7 @@
 //! From cells that differ to things that move: specks are dropped, gaps closed, what hangs together is one box.
 
 use super::background::{Foreground, count};
-use crate::domain::NormRect;
+use portero_core::domain::NormRect;
 
 /// Boxes told at most, largest first; a scene with more is one that moves everywhere.
 const MOST: usize = 32;

@@ -5,8 +5,8 @@
 
 use super::blocks::{Block, Blocks};
 use super::pair::{Pair, quantile};
-use crate::domain::{Frame, Tamper, yuv};
 use crate::watch::LumaGrid;
+use portero_core::domain::{Frame, Tamper, yuv};
 
 /// A block has a pattern when its cells spread by this much, in 1/16 of a luma step.
 const PATTERN: f32 = 40.0;

@@ -1,8 +1,8 @@
 //! The blocks of a picture, and which of them a mask touches.
 
-use crate::domain::Polygon;
 use crate::watch::LumaGrid;
 use crate::watch::raster::touched;
+use portero_core::domain::Polygon;
 
 /// A block of cells; its edges in cells, right and lower ones exclusive.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::Polygon;
+use portero_core::domain::Polygon;
 
 /// A run of columns in one row: `start..end`, never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,7 @@ fn passed(from: (f32, f32), to: (f32, f32), upper: f32, lower: f32) -> Option<(f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::NormRect;
+    use portero_core::domain::NormRect;
 
     fn drawn(shape: &Polygon, columns: usize, rows: usize) -> Vec<String> {
         let mut picture = vec![vec!['.'; columns]; rows];
