@@ -1,5 +1,7 @@
 //! What is held before the lens: each cover in each light is told in time, and what is no cover is not.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use portero::domain::{Frame, Tamper};
@@ -79,15 +81,28 @@ const COVERS: [Cover; 11] = {
 };
 
 impl Cover {
+    /// The frame with this cover before the lens. What it shows hangs on the frame's number alone, so that each is drawn
+    /// once for all tests.
     fn before(&self, frame: &Frame) -> Frame {
-        let seed = frame.at().seq.0 as u32 * 1_000_003;
-        let pixel = |i: u32| {
-            let cloth = (self.cloth)(i % WIDTH, i / WIDTH);
-            let grain = grain(seed.wrapping_add(i), self.grain);
-            self.colour.map(|channel| (channel + cloth + grain).clamp(0, 255) as u8)
-        };
-        let rgb: Vec<u8> = (0..WIDTH * HEIGHT).flat_map(pixel).collect();
+        static DRAWN: Mutex<BTreeMap<(&str, u64), Vec<u8>>> = Mutex::new(BTreeMap::new());
+        let seq = frame.at().seq.0;
+        let mut drawn = DRAWN.lock().unwrap();
+        let rgb = drawn.entry((self.name, seq)).or_insert_with(|| self.draw(seq as u32 * 1_000_003)).clone();
         Frame::new(frame.camera().clone(), frame.at(), WIDTH, HEIGHT, rgb).unwrap()
+    }
+
+    fn draw(&self, seed: u32) -> Vec<u8> {
+        let mut rgb = vec![0; (WIDTH * HEIGHT * 3) as usize];
+        let mut i = 0;
+        while i < WIDTH * HEIGHT {
+            let shade = (self.cloth)(i % WIDTH, i / WIDTH) + grain(seed.wrapping_add(i), self.grain);
+            let at = 3 * i as usize;
+            for channel in 0..3 {
+                rgb[at + channel] = (self.colour[channel] + shade).clamp(0, 255) as u8;
+            }
+            i += 1;
+        }
+        rgb
     }
 }
 

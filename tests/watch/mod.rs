@@ -8,6 +8,7 @@ mod tamper;
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use portero::domain::{CameraId, Frame, FrameRef, FrameSeq, Stamp};
 
@@ -37,16 +38,18 @@ pub(crate) fn frames(clip: &Path, fps: u32, graph: &str, mut each: impl FnMut(Fr
     assert!(n > 0, "no frame came out of {graph}");
 }
 
-/// The temporal median of the street as a picture, for scenes in which nobody moves.
-pub(crate) fn median(folder: &Path) -> std::path::PathBuf {
-    let picture = folder.join("median.png");
-    let street = crate::support::daemon::street();
-    let status = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y", "-i"])
-        .arg(street)
-        .args(["-vf", "tmedian=radius=95", "-frames:v", "1"])
-        .arg(&picture)
-        .status();
-    assert!(status.unwrap().success());
-    picture
+/// The temporal median of the street as a PNG, for scenes in which nobody moves. It takes ffmpeg seconds, so all tests
+/// share one.
+pub(crate) fn median() -> &'static [u8] {
+    static PICTURE: OnceLock<Vec<u8>> = OnceLock::new();
+    PICTURE.get_or_init(|| {
+        let output = Command::new("ffmpeg")
+            .args(["-v", "error", "-nostdin", "-i"])
+            .arg(crate::support::daemon::street())
+            .args(["-vf", "tmedian=radius=95", "-frames:v", "1", "-c:v", "png", "-f", "image2pipe", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    })
 }
