@@ -99,17 +99,6 @@ pub(super) enum Output {
     Nothing,
 }
 
-/// What listening to standard error gave.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
-    /// More may wait.
-    Something,
-    /// Nothing waits.
-    Nothing,
-    /// It is closed.
-    End,
-}
-
 impl Process {
     /// Starts `program` with `args`. `input`, at most 4 KiB, is what it finds on its standard input.
     pub(super) fn start(
@@ -264,28 +253,30 @@ impl Process {
         }
     }
 
-    /// Standard error, to be waited on by whoever does not [`read`](Self::read) but must [`listen`](Self::listen).
+    /// Standard error, for whoever does not [`read`](Self::read): a child whose complaints nobody takes stands still. What
+    /// comes there is to be handed to [`said`](Self::said).
     pub(super) fn complaints(&self) -> io::Result<Option<OwnedFd>> {
         self.stderr.as_ref().map(|stderr| stderr.as_fd().try_clone_to_owned()).transpose()
     }
 
     /// Takes what waits on standard error, one bufferful at most, so that a child that only complains cannot
-    /// keep us here. Nobody must leave that out: a child whose complaints are not taken stands still.
-    pub(super) fn listen(&mut self) -> Heard {
-        let Some(stderr) = &self.stderr else { return Heard::End };
+    /// keep us here.
+    fn listen(&mut self) {
+        let Some(stderr) = &self.stderr else { return };
         let mut buffer = [0; 4096];
         match rustix::io::read(stderr, &mut buffer) {
-            Err(rustix::io::Errno::AGAIN) => return Heard::Nothing,
-            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
             Ok(0) | Err(_) => self.stderr = None,
-            Ok(n) => {
-                self.words.extend(&buffer[..n]);
-                let surplus = self.words.len().saturating_sub(KEPT_WORDS);
-                self.words.drain(..surplus);
-                self.is_cut |= surplus > 0;
-            }
+            Ok(n) => self.said(&buffer[..n]),
         }
-        Heard::Something
+    }
+
+    /// Keeps the last of what it said.
+    pub(super) fn said(&mut self, words: &[u8]) {
+        self.words.extend(words);
+        let surplus = self.words.len().saturating_sub(KEPT_WORDS);
+        self.words.drain(..surplus);
+        self.is_cut |= surplus > 0;
     }
 
     /// How it ended: its status, and what it said last, explained where it is ffmpeg. `more` is added to that.

@@ -495,9 +495,5 @@ fn micros(stamp: Stamp) -> i64 {
     i64::try_from(stamp.mono_us()).map_or(FURTHEST, |us| us.min(FURTHEST))
 }
 
-fn micros_of(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests;

@@ -2,18 +2,17 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Result};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 
 use super::RtspCamera;
 use crate::capture::child::{FFMPEG_LIMITS, HARDWARE_LIMITS};
 use crate::capture::decode::{Encoded, check_size};
 use crate::capture::nut::{NotNut, Splitter};
-use crate::capture::process::{Heard, Outlet, Process};
+use crate::capture::process::{Outlet, Process};
 use crate::capture::{CaptureError, Decoder as Kind, PixelFormat, Settings, ffmpeg};
 use crate::domain::Codec;
 use crate::matroska;
@@ -29,7 +28,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub(super) struct Decoder {
     process: Process,
     /// Tells when it has said something; `None` once it says no more.
-    complaints: Option<AsyncFd<OwnedFd>>,
+    complaints: Option<Receiver>,
     input: UnixStream,
     output: UnixStream,
     waiting: VecDeque<Arc<[u8]>>,
@@ -76,7 +75,7 @@ impl Decoder {
         let ends = process.take_ends().ok_or_else(|| failed(ErrorKind::BrokenPipe.into()))?;
         let (input, output) = (UnixStream::from_std(ends.0), UnixStream::from_std(ends.1));
         let complaints = process.complaints().map_err(failed)?;
-        let complaints = complaints.map(AsyncFd::new).transpose().map_err(failed)?;
+        let complaints = complaints.map(Receiver::from_owned_fd).transpose().map_err(failed)?;
         Ok(Self {
             process,
             complaints,
@@ -161,13 +160,15 @@ impl Decoder {
 }
 
 /// Takes what a program says, as soon as it says something; never returns once it says no more.
-async fn listen(complaints: &mut Option<AsyncFd<OwnedFd>>, process: &mut Process) -> Result<()> {
-    let Some(ready) = complaints else { return std::future::pending().await };
-    let mut guard = ready.readable().await?;
-    match process.listen() {
-        Heard::Something => {}
-        Heard::Nothing => guard.clear_ready(),
-        Heard::End => *complaints = None,
+async fn listen(complaints: &mut Option<Receiver>, process: &mut Process) -> Result<()> {
+    let Some(pipe) = complaints else { return std::future::pending().await };
+    pipe.readable().await?;
+    let mut buffer = [0; 4096];
+    match pipe.try_read(&mut buffer) {
+        Ok(0) => *complaints = None,
+        Ok(n) => process.said(&buffer[..n]),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
     }
     Ok(())
 }

@@ -11,6 +11,10 @@ fn at(us: i64) -> Stamp {
     Stamp::new(10_000_000 + us.unsigned_abs(), 0)
 }
 
+fn micros_of(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}
+
 fn media(us: i64) -> Option<MediaTime> {
     Some(MediaTime { us, step: 1 })
 }
@@ -160,10 +164,9 @@ fn in_the_end(time: impl Fn(i64) -> MediaTime) -> (usize, FrameClock) {
 #[test]
 fn what_is_no_clock_is_not_believed() {
     // Milliseconds that are taken for seconds, and a date in whole seconds that never changes.
-    for time in [
-        (|n: i64| MediaTime { us: n * PERIOD * 1000, step: 1 }) as fn(i64) -> MediaTime,
-        |_| MediaTime { us: 1_000_000, step: 1_000_000 },
-    ] {
+    for time in [(|n: i64| MediaTime { us: n * PERIOD * 1000, step: 1 }) as fn(i64) -> MediaTime, |_| {
+        MediaTime { us: 1_000_000, step: 1_000_000 }
+    }] {
         assert_eq!(in_the_end(time), (50, FrameClock::Arrival));
     }
     let seconds = |n: i64| MediaTime { us: n * PERIOD / 1_000_000 * 1_000_000, step: 1_000_000 };
@@ -207,7 +210,9 @@ fn a_source_without_a_clock_owes_what_it_was_silent_for() {
     // Silent once more, but nothing had piled up: only a new opening can tell.
     let again = end + 200 * PERIOD;
     let told: Vec<Worth> = (0..20).map(|n| judge(again + n * PERIOD).0).collect();
-    assert!(matches!(told[0], Worth::Skipped) && told.iter().any(|worth| matches!(worth, Worth::Hopeless(_))));
+    assert!(
+        matches!(told[0], Worth::Skipped) && told.iter().any(|worth| matches!(worth, Worth::Hopeless(_)))
+    );
 }
 
 #[test]
