@@ -70,7 +70,7 @@ impl Timing {
     /// It has just arrived, and was taken at this moment of its source's clock, in microseconds.
     #[must_use]
     pub fn media(us: i64) -> Self {
-        Self { arrived: None, media: Some(MediaTime { us, step: 1 }) }
+        Self { arrived: None, media: Some(MediaTime::fine(us)) }
     }
 }
 
@@ -81,6 +81,16 @@ pub struct MediaTime {
     pub us: i64,
     /// The finest difference that its clock shows, in microseconds: a million where it counts in seconds.
     pub step: i64,
+    /// Whose word it is: the source's, or ours, who know when we asked for the picture and no more.
+    pub clock: FrameClock,
+}
+
+impl MediaTime {
+    /// A moment that the source gives to the microsecond.
+    #[must_use]
+    pub fn fine(us: i64) -> Self {
+        Self { us, step: 1, clock: FrameClock::Media }
+    }
 }
 
 /// What is wrong with a source's time.
@@ -148,7 +158,7 @@ pub(super) struct Timeline {
     /// The last picture, with a media time or without one.
     heard: Option<Stamp>,
     rate: Rate,
-    /// What a source without a clock owes, see the page.
+    /// What a source without a clock owes: how far it lies behind its usual rate.
     owed: i64,
     late_since: Option<Stamp>,
     broken: Option<(Break, Stamp)>,
@@ -297,7 +307,7 @@ impl Timeline {
 
     /// How old a picture is when it arrives, in microseconds; `None` of one that was there before.
     fn by_media(&mut self, arrived: Stamp, media: MediaTime) -> Option<i64> {
-        (self.clock, self.rate) = (FrameClock::Media, Rate::Unasked);
+        (self.clock, self.rate) = (media.clock, Rate::Unasked);
         let us = media.us.clamp(-FURTHEST, FURTHEST);
         let lag = micros(arrived) - us;
         let Some(last) = self.last.replace(Last { arrived, media: us, moved: arrived }) else {

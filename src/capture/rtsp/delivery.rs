@@ -131,13 +131,8 @@ impl Delivery {
                     self.intake.gave_a_picture();
                     (frames, errors) = (frames + 1, 0);
                     let (arrived, time) = (Some(self.clock.now()), frame.timestamp());
-                    let timing = Timing {
-                        arrived,
-                        media: Some(MediaTime {
-                            us: media_us(time.timestamp(), time.clock_rate().get()),
-                            step: 1,
-                        }),
-                    };
+                    let media = media_us(time.timestamp(), time.clock_rate().get());
+                    let timing = Timing { arrived, media: Some(MediaTime::fine(media)) };
                     self.send(Item::Grab(Ok(Grab::Encoded(Encoded::jpeg(frame.into_data()), timing))))
                         .await?;
                 }
@@ -219,7 +214,7 @@ impl Delivery {
     async fn show(&self, stream: &mut Stream, tick: i64, picture: Encoded) -> Result<(), Over> {
         // The decoder made it up, or its time is forgotten: nothing is known of its age.
         let Some(Sent { arrived, media_us }) = stream.line.take(tick) else { return Ok(()) };
-        let timing = Timing { arrived: Some(arrived), media: Some(MediaTime { us: media_us, step: 1 }) };
+        let timing = Timing { arrived: Some(arrived), media: Some(MediaTime::fine(media_us)) };
         self.send(Item::Grab(Ok(Grab::Encoded(picture, timing)))).await
     }
 

@@ -16,7 +16,7 @@ fn micros_of(time: Duration) -> i64 {
 }
 
 fn media(us: i64) -> Option<MediaTime> {
-    Some(MediaTime { us, step: 1 })
+    Some(MediaTime::fine(us))
 }
 
 /// Plays pictures, each with its arrival and its media time, and tells what each is worth and why it opens no door.
@@ -164,12 +164,14 @@ fn in_the_end(time: impl Fn(i64) -> MediaTime) -> (usize, FrameClock) {
 #[test]
 fn what_is_no_clock_is_not_believed() {
     // Milliseconds that are taken for seconds, and a date in whole seconds that never changes.
-    for time in [(|n: i64| MediaTime { us: n * PERIOD * 1000, step: 1 }) as fn(i64) -> MediaTime, |_| {
-        MediaTime { us: 1_000_000, step: 1_000_000 }
+    for time in [(|n: i64| MediaTime::fine(n * PERIOD * 1000)) as fn(i64) -> MediaTime, |_| MediaTime {
+        step: 1_000_000,
+        ..MediaTime::fine(1_000_000)
     }] {
         assert_eq!(in_the_end(time), (50, FrameClock::Arrival));
     }
-    let seconds = |n: i64| MediaTime { us: n * PERIOD / 1_000_000 * 1_000_000, step: 1_000_000 };
+    let seconds =
+        |n: i64| MediaTime { step: 1_000_000, ..MediaTime::fine(n * PERIOD / 1_000_000 * 1_000_000) };
     assert_eq!(in_the_end(seconds), (50, FrameClock::Media));
 }
 
