@@ -27,6 +27,10 @@ const LONGEST_TURN: Duration = Duration::from_secs(4);
 const HEALTHY: Duration = Duration::from_secs(10);
 /// A camera's pictures come no closer than this, 125 a second; a source that floods us is held back by its pipe.
 const CLOSEST: Duration = Duration::from_millis(8);
+/// So long pictures may come closer, to make up for a moment without any.
+const BURST: Duration = Duration::from_millis(100);
+/// A state is told again, for another reason, after so long at the earliest: some reasons hold numbers that always change.
+const REASON_PAUSE: Duration = Duration::from_secs(10);
 /// Different complaints about pictures that are remembered, so that each is logged once.
 const REMEMBERED: usize = 256;
 
@@ -44,7 +48,7 @@ pub type Open = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CaptureError> + 
 ///
 /// # Stamps
 /// In real time a frame is stamped with the moment when it was taken, as `timeline` finds it: its arrival, less the time that it
-/// waited on the way. What is late or made up is passed over, counted, and said. Played fast, a frame is stamped so long after
+/// waited on the way. What is late or made up is skipped, counted, and said. Played fast, a frame is stamped so long after
 /// the first as it lies behind it in its file (in a folder, frame `n` lies at `n / fps`), as if it had been played at its own rate,
 /// so that durations in rules mean the same; such stamps run ahead of the clock or behind it.
 pub struct Camera {
@@ -63,7 +67,7 @@ pub struct Camera {
     /// When the first picture was played fast, and how far it lay in its file.
     first_stamp: Option<(Stamp, i64)>,
     complaints: HashSet<String>,
-    /// How long the last opening gave good pictures.
+    /// For how long the last opening gave good pictures.
     healthy: Duration,
 }
 
@@ -77,17 +81,39 @@ enum Over {
     Lost(CameraState, String, Duration),
 }
 
-/// Passes state changes on, each once.
+/// Passes state changes on, each once. Another reason for the same state is one, but not too often.
 struct Health<'a> {
-    state: Option<CameraState>,
+    clock: Arc<dyn Clock>,
+    told: Option<(CameraState, String, Stamp)>,
     tell: &'a mut dyn FnMut(CameraState, &str),
 }
 
 impl Health<'_> {
     fn becomes(&mut self, state: CameraState, why: &str) {
-        if self.state.replace(state) != Some(state) {
+        let now = self.clock.now();
+        let is_known = self.told.as_ref().is_some_and(|(known, reason, at)| {
+            *known == state && (reason == why || now.since(*at) < REASON_PAUSE)
+        });
+        if !is_known {
+            self.told = Some((state, why.to_owned(), now));
             (self.tell)(state, why);
         }
+    }
+}
+
+/// Holds a flood of pictures back, whatever they are worth: each costs time to look at.
+#[derive(Default)]
+struct Brake {
+    next: Option<Stamp>,
+}
+
+impl Brake {
+    /// How long to wait before the next picture, which is there now.
+    fn rest(&mut self, now: Stamp) -> Duration {
+        let earliest = now.minus(BURST);
+        let due = self.next.filter(|next| next.is_after(earliest)).unwrap_or(earliest);
+        self.next = Some(due.plus(CLOSEST));
+        due.since(now).min(CLOSEST)
     }
 }
 
@@ -156,7 +182,7 @@ impl Camera {
         sink: &mut dyn FnMut(Frame),
         health: &mut dyn FnMut(CameraState, &str),
     ) {
-        let mut health = Health { state: None, tell: health };
+        let mut health = Health { clock: self.clock.clone(), told: None, tell: health };
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, self.seed());
         health.becomes(CameraState::Starting, "");
         loop {
@@ -226,6 +252,7 @@ impl Camera {
         let mut last_good = opened;
         let mut last_damage = None;
         let mut frames = 0u64;
+        let mut brake = Brake::default();
         let mut turned = opened;
         loop {
             let now = self.clock.now();
@@ -254,6 +281,10 @@ impl Camera {
                     return lost(&error);
                 }
             };
+            if self.pace() == Pace::Realtime && !matches!(grab, Grab::Nothing | Grab::End) {
+                // The loop asks for the stop itself.
+                let _ = stop.wait_for(brake.rest(self.clock.now()));
+            }
             let stamp = match &grab {
                 Grab::Nothing => continue,
                 Grab::End => {
@@ -274,13 +305,13 @@ impl Camera {
                         self.played_fast(arrived, timing.media)
                     } else {
                         match self.judge(arrived, timing.media) {
-                            Worth::Fresh(stamp) if self.is_due(&mut thinner, stamp, arrived, stop) => stamp,
+                            Worth::Fresh(stamp) if self.is_due(&mut thinner, stamp) => stamp,
                             Worth::Fresh(stamp) => {
                                 self.counters.thinned.add_one();
                                 (last_good, self.last_stamp) = (arrived, Some(stamp));
                                 continue;
                             }
-                            Worth::Passed => {
+                            Worth::Skipped => {
                                 self.counters.late.add_one();
                                 last_good = arrived;
                                 let why = self.timeline.complaint(arrived).unwrap_or_default();
@@ -389,15 +420,10 @@ impl Camera {
         }
     }
 
-    /// Whether a picture that was taken at `stamp` is due. Holds a flood back.
-    fn is_due(&self, thinner: &mut Thinner, stamp: Stamp, arrived: Stamp, stop: &Stop) -> bool {
+    /// Whether a picture that was taken at `stamp` is due.
+    fn is_due(&self, thinner: &mut Thinner, stamp: Stamp) -> bool {
         thinner.set_period(self.slowdown.stretch(self.settings.period()));
-        let too_close = thinner.since_last(arrived).and_then(|gap| CLOSEST.checked_sub(gap));
-        if let Some(rest) = too_close {
-            // The loop asks for the stop itself.
-            let _ = stop.wait_for(rest);
-        }
-        thinner.is_due(stamp, arrived)
+        thinner.is_due(stamp)
     }
 
     /// The next frame, from a picture that was taken at this moment.
@@ -448,5 +474,41 @@ fn stalled(after: Duration, last_damage: Option<String>) -> String {
     match last_damage {
         None => format!("no picture for {:.1} s", after.as_secs_f32()),
         Some(why) => format!("no good picture for {:.1} s; the last: {why}", after.as_secs_f32()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_flood_is_held_back_whatever_its_pictures_are_worth() {
+        let mut brake = Brake::default();
+        let (begun, mut now) = (Stamp::new(1_000_000, 0), Stamp::new(1_000_000, 0));
+        for _ in 0..1_000 {
+            now = now.plus(brake.rest(now));
+        }
+        assert!(now.since(begun) + BURST + CLOSEST >= CLOSEST * 1_000, "{:?}", now.since(begun));
+        // A camera that is slower than that is not held back, also where its pictures come two by two.
+        let later = |n: u32| now.plus(Duration::from_millis(20) * (n / 2));
+        let waits: Duration = (0..500).map(|n| brake.rest(later(n))).sum();
+        assert!(waits <= BURST + CLOSEST, "{waits:?}");
+    }
+
+    #[test]
+    fn a_state_is_told_again_for_another_reason_but_not_all_the_time() {
+        let clock = Arc::new(ManualClock::new(Stamp::new(1_000_000, 0)));
+        let mut told = Vec::new();
+        let mut tell = |state, why: &str| told.push((state, why.to_owned()));
+        let mut health = Health { clock: clock.clone(), told: None, tell: &mut tell };
+        for n in 0..30 {
+            health.becomes(CameraState::Degraded, &format!("{n} s late"));
+            clock.advance(Duration::from_secs(1));
+        }
+        health.becomes(CameraState::Online, "1x1");
+        health.becomes(CameraState::Online, "1x1");
+        let reasons: Vec<&str> = told.iter().map(|(_, why)| why.as_str()).collect();
+        assert_eq!(reasons, ["0 s late", "10 s late", "20 s late", "1x1"]);
     }
 }

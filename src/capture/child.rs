@@ -200,24 +200,8 @@ impl ChildSource {
             }
             return Ok(Grab::End);
         }
-        let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
-        let mut said = self.process.last_words();
-        if !said.is_empty() {
-            said.insert_str(0, ": ");
-        }
-        ffmpeg::heed(&said);
-        if self.process.name() == "ffmpeg" {
-            said.push_str(&ffmpeg::explained(&said));
-        }
-        if self.framer.is_inside() {
-            said.push_str(" (in the middle of a picture)");
-        }
-        Err(CaptureError::Exited {
-            program: self.process.name().to_owned(),
-            status,
-            frames: self.frames,
-            said,
-        })
+        let more = if self.framer.is_inside() { " (in the middle of a picture)" } else { "" };
+        Err(self.process.exited(status, self.frames, more))
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) enum Found {
 #[derive(Debug)]
 pub(super) struct Splitter {
     held: Vec<u8>,
+    /// So much at the beginning of `held` is dropped. It is not moved away each time: that would take a time that grows with the
+    /// square of what is held.
+    gone: usize,
     walk: Walk,
     limit: usize,
     /// Bytes dropped since the last picture.
@@ -127,6 +130,7 @@ impl Splitter {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             held: Vec::new(),
+            gone: 0,
             walk: Walk { pos: 0, at: At::Gap },
             limit,
             dropped: 0,
@@ -149,7 +153,7 @@ impl Splitter {
                 }
                 return Found::More;
             }
-            match self.walk.step(&self.held) {
+            match self.walk.step(&self.held[self.gone..]) {
                 Step::Go => {}
                 Step::End => return Found::Picture(self.take(self.walk.pos)),
                 Step::Restart => {
@@ -160,8 +164,8 @@ impl Splitter {
                     self.drop_front(2);
                     return Found::Broken("its chain of markers is broken");
                 }
-                Step::More if self.held.len() > self.limit => {
-                    self.drop_front(self.held.len());
+                Step::More if self.held_bytes() > self.limit => {
+                    self.drop_front(self.held_bytes());
                     return Found::Broken("it does not end within the limit");
                 }
                 Step::More => return Found::More,
@@ -174,13 +178,26 @@ impl Splitter {
         &self.before
     }
 
+    fn held_bytes(&self) -> usize {
+        self.held.len() - self.gone
+    }
+
+    /// Lets the first bytes go; moves what is left when that is the smaller part.
+    fn forget(&mut self, bytes: usize) {
+        self.gone += bytes;
+        if self.gone > self.held.len() / 2 {
+            self.held.drain(..self.gone);
+            self.gone = 0;
+        }
+    }
+
     fn drop_from_gap(&mut self, count: usize) {
         if std::mem::take(&mut self.before_is_old) {
             self.before.clear();
         }
-        let dropped = self.held.drain(..count);
-        let newest = dropped.as_slice();
-        self.before.extend_from_slice(&newest[newest.len().saturating_sub(BEFORE)..]);
+        let end = self.gone + count;
+        self.before.extend_from_slice(&self.held[self.gone.max(end.saturating_sub(BEFORE))..end]);
+        self.forget(count);
         let surplus = self.before.len().saturating_sub(BEFORE);
         self.before.drain(..surplus);
         self.dropped += count;
@@ -193,23 +210,22 @@ impl Splitter {
 
     /// Moves to the start of the next picture; drops what stands before it.
     fn enter(&mut self) -> bool {
-        match find_start(&self.held, 0) {
+        match find_start(&self.held[self.gone..], 0) {
             Some(start) => {
                 self.drop_from_gap(start);
                 self.walk = Walk { pos: 2, at: At::Marker };
                 true
             }
             None => {
-                let keep = self.held.len().min(2);
-                self.drop_from_gap(self.held.len() - keep);
+                self.drop_from_gap(self.held_bytes().saturating_sub(2));
                 false
             }
         }
     }
 
     fn take(&mut self, end: usize) -> Vec<u8> {
-        let rest = self.held.split_off(end);
-        let picture = std::mem::replace(&mut self.held, rest);
+        let picture = self.held[self.gone..][..end].to_vec();
+        self.forget(end);
         self.walk.at = At::Gap;
         self.dropped = 0;
         self.before_is_old = true;
@@ -218,7 +234,7 @@ impl Splitter {
 
     fn drop_front(&mut self, bytes: usize) {
         self.dropped += bytes;
-        self.held.drain(..bytes);
+        self.forget(bytes);
         self.walk.at = At::Gap;
     }
 }
@@ -301,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn beginnings_that_lead_nowhere_do_not_keep_us_for_ever() {
+        // Each would move all that is held behind it: a minute for two megabytes.
+        let mut splitter = Splitter::new(1 << 22);
+        splitter.feed(&[0xff, 0xd8, 0xff, 0].repeat(1 << 19));
+        splitter.feed(&picture());
+        let found = all(&mut splitter);
+        assert_eq!(found.len(), (1 << 19) + 1);
+        assert_eq!(found.last(), Some(&Found::Picture(picture())));
+    }
+
+    #[test]
     fn an_endless_picture_and_endless_garbage_are_given_up() {
         let mut splitter = Splitter::new(1000);
         splitter.feed(&picture()[..27]);
@@ -308,7 +335,7 @@ mod tests {
         assert!(matches!(&all(&mut splitter)[..], [Found::Broken(_), Found::Nothing(_)]));
         splitter.feed(&[7; 2000]);
         assert!(matches!(&all(&mut splitter)[..], [Found::Nothing(n)] if *n >= 1990));
-        assert!(splitter.held.len() < 3);
+        assert!(splitter.held_bytes() < 3);
         splitter.feed(&picture());
         assert_eq!(all(&mut splitter), [Found::Picture(picture())]);
     }

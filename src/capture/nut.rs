@@ -14,6 +14,9 @@ const START: u8 = b'N';
 const CHECKED: u64 = 4096;
 /// No head of a stream with one video is larger, in bytes.
 const LARGEST_HEAD: u64 = 1 << 16;
+/// No head of a frame is larger, in bytes, nor has one more fields that mean nothing to us.
+const LARGEST_FRAME_HEAD: usize = 512;
+const MOST_RESERVED: u64 = 64;
 /// Read at a time before the first picture, and between pictures, in bytes.
 const FIRST_READ: usize = 512;
 const READ: usize = 32;
@@ -133,6 +136,9 @@ impl Splitter {
             let read = if self.begun { self.state_head(&mut cursor) } else { magic(&mut cursor) };
             let used = cursor.at;
             match read {
+                Err(Stop::Short) if self.begun && self.has_long_frame_head() => {
+                    return Err(NotNut("the head of a frame without an end".to_owned()));
+                }
                 Err(Stop::Short) => return Ok(None),
                 Err(Stop::Wrong(why)) => return Err(why),
                 Ok((Head::Packet, state)) => {
@@ -151,6 +157,10 @@ impl Splitter {
                 }
             }
         }
+    }
+
+    fn has_long_frame_head(&self) -> bool {
+        self.head.len() > LARGEST_FRAME_HEAD && self.head[0] != START
     }
 
     /// Whether a picture has begun and not ended.
@@ -250,6 +260,9 @@ impl Splitter {
             return Err(wrong("a frame without its beginning"));
         }
         let reserved = if flags & RESERVED != 0 { cursor.number()? } else { code.reserved };
+        if reserved > MOST_RESERVED {
+            return Err(wrong("a frame with too many fields"));
+        }
         for _ in 0..reserved {
             cursor.number()?;
         }
@@ -444,6 +457,24 @@ mod tests {
         for step in [1, 7, 33, 500] {
             assert_eq!(all(&stream, step).unwrap().1, whole, "in reads of {step}");
         }
+    }
+
+    #[test]
+    fn the_head_of_a_frame_has_an_end() {
+        let begun = |head: &[u8]| Splitter {
+            begun: true,
+            codes: vec![Code { flags: RESERVED, ..Code::default() }; 256],
+            head: head.to_vec(),
+            ..Splitter::new(384)
+        };
+        let many = begun(&[1, 0x81, 0]).take().unwrap_err();
+        assert!(many.0.contains("too many fields"), "{many:?}");
+        let mut long = begun(&[1]);
+        long.codes[1].flags = CODED_PTS;
+        long.head.extend([0x80; 5]);
+        assert!(matches!(long.take(), Ok(None)), "it may go on");
+        let table = [&[0x84, 0xff, 0xff, 0x7f][..]].concat();
+        assert!(main_head(&mut Cursor { bytes: &table, at: 0 }).is_err());
     }
 
     #[test]

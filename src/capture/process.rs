@@ -32,7 +32,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions};
 
-use super::{CaptureError, Masker};
+use super::{CaptureError, Masker, ffmpeg};
 use crate::domain::Secret;
 
 const SETPRIV: &str = "/usr/bin/setpriv";
@@ -168,9 +168,10 @@ impl Process {
         self
     }
 
-    /// What it said, or wrote, as it may be shown.
+    /// What it said, or wrote, as it may be shown: without credentials, and without what would move a terminal's cursor.
     pub(super) fn masked(&self, said: &str) -> String {
-        self.masker.mask(said)
+        let printable: String = said.chars().filter(|c| !c.is_control()).collect();
+        self.masker.mask(&printable)
     }
 
     /// Our ends of the input and the output of a program that is [`Outlet::Fed`], both non-blocking; once.
@@ -252,26 +253,49 @@ impl Process {
         }
     }
 
+    /// Standard error, for whoever does not [`read`](Self::read): a child whose complaints nobody takes stands still. What
+    /// comes there is to be handed to [`said`](Self::said).
+    pub(super) fn complaints(&self) -> io::Result<Option<OwnedFd>> {
+        self.stderr.as_ref().map(|stderr| stderr.as_fd().try_clone_to_owned()).transpose()
+    }
+
     /// Takes what waits on standard error, one bufferful at most, so that a child that only complains cannot
     /// keep us here.
     fn listen(&mut self) {
         let Some(stderr) = &self.stderr else { return };
         let mut buffer = [0; 4096];
         match rustix::io::read(stderr, &mut buffer) {
-            Ok(0) => self.stderr = None,
-            Ok(n) => {
-                self.words.extend(&buffer[..n]);
-                let surplus = self.words.len().saturating_sub(KEPT_WORDS);
-                self.words.drain(..surplus);
-                self.is_cut |= surplus > 0;
-            }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
-            Err(_) => self.stderr = None,
+            Ok(0) | Err(_) => self.stderr = None,
+            Ok(n) => self.said(&buffer[..n]),
         }
     }
 
+    /// Keeps the last of what it said.
+    pub(super) fn said(&mut self, words: &[u8]) {
+        self.words.extend(words);
+        let surplus = self.words.len().saturating_sub(KEPT_WORDS);
+        self.words.drain(..surplus);
+        self.is_cut |= surplus > 0;
+    }
+
+    /// How it ended: its status, and what it said last, explained where it is ffmpeg. `more` is added to that.
+    pub(super) fn exited(&mut self, status: Option<ExitStatus>, frames: u64, more: &str) -> CaptureError {
+        let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
+        let mut said = self.last_words();
+        if !said.is_empty() {
+            said.insert_str(0, ": ");
+        }
+        ffmpeg::heed(&said);
+        if self.name == "ffmpeg" {
+            said.push_str(&ffmpeg::explained(&said));
+        }
+        said.push_str(more);
+        CaptureError::Exited { program: self.name.clone(), status, frames, said }
+    }
+
     /// The last lines of what it said, without credentials; empty when it said nothing.
-    pub(super) fn last_words(&mut self) -> String {
+    fn last_words(&mut self) -> String {
         for _ in 0..16 {
             self.listen();
         }
@@ -283,9 +307,9 @@ impl Process {
         } else {
             &text
         };
-        let masked = self.masker.mask(whole);
-        let lines: Vec<&str> = masked.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(3)..].join("; ")
+        let lines = whole.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
+        let lines: Vec<&str> = lines.collect();
+        self.masked(&lines[lines.len().saturating_sub(3)..].join("; "))
     }
 
     /// Gets rid of it: closes its output, gives it `patience` to end on its own, asks it, then kills its whole

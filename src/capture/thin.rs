@@ -10,12 +10,11 @@ use crate::domain::Stamp;
 pub(super) struct Thinner {
     period: Duration,
     due: Option<Stamp>,
-    last: Option<Stamp>,
 }
 
 impl Thinner {
     pub(super) fn new(period: Duration) -> Self {
-        Self { period, due: None, last: None }
+        Self { period, due: None }
     }
 
     /// Another rate from the next picture that is due on.
@@ -23,14 +22,8 @@ impl Thinner {
         self.period = period;
     }
 
-    /// Time since the arrival of the last picture that was asked about.
-    pub(super) fn since_last(&self, now: Stamp) -> Option<Duration> {
-        self.last.map(|last| now.since(last))
-    }
-
-    /// Whether a picture of this moment is due, which arrived then; neither must go back.
-    pub(super) fn is_due(&mut self, now: Stamp, arrived: Stamp) -> bool {
-        self.last = Some(arrived);
+    /// Whether a picture of this moment is due; it must not go back.
+    pub(super) fn is_due(&mut self, now: Stamp) -> bool {
         let Some(due) = self.due else {
             self.due = Some(now.plus(self.period));
             return true;
@@ -53,7 +46,7 @@ mod tests {
     fn passed(at_ms: impl Iterator<Item = u64>) -> usize {
         let mut thinner = Thinner::new(Duration::from_millis(200));
         let at = |ms: &u64| Stamp::new(ms * 1000, 0);
-        at_ms.filter(|ms| thinner.is_due(at(ms), at(ms))).count()
+        at_ms.filter(|ms| thinner.is_due(at(ms))).count()
     }
 
     #[test]

@@ -5,8 +5,12 @@
 //! [`DRIFT_PPM`] of the time that passes. So a picture that waited in a socket, a pipe or a decoder is known to be old,
 //! and its stamp is its arrival less that age.
 //!
+//! The smallest lag is not yet known while a backlog drains: it falls with every picture. So after an opening and after a
+//! break it must prove itself: for [`PROVING`] each fall of more than [`NUDGE`], beyond what drift explains, is a break.
+//!
 //! A source without a clock of its own is held to its own rate: after a gap it owes the time of the gap, and each picture
-//! that comes sooner than usual pays a little of it back.
+//! that comes sooner than usual pays a little of it back. Until its rate is known it is unsteady. The same befalls a source
+//! whose clock turns out to be none.
 //!
 //! A picture that is late or made up is not looked at. Whenever the time of a source breaks a new run begins, so that what was
 //! seen before is no evidence for what is seen after; and for [`STEADY`] after the last break no frame opens a door.
@@ -15,14 +19,23 @@ use std::time::Duration;
 
 use crate::domain::{FrameClock, Stamp, Withheld};
 
-/// A camera's clock may run this much slower than ours, in millionths.
+/// A camera's clock may run this much slower or faster than ours, in millionths.
 const DRIFT_PPM: i64 = 200;
+/// What the media time gained is forgotten at this rate, in millionths. The smallest lag of a camera that is fast by the whole
+/// allowance falls by as much again as it was let rise, together twice the allowance; this must be more.
+const FORGET_PPM: i64 = 3 * DRIFT_PPM;
+/// No media time lies further from its origin: sums and differences of a few such times do not overflow.
+const FURTHEST: i64 = 1 << 60;
 /// A picture that is older than this when it arrives is late: it is not looked at.
 pub(super) const LATE: Duration = Duration::from_millis(1_500);
 /// A step of the media time that differs from the time that passed by more than this is none: the clock was set.
 const JUMP: i64 = 1_000_000;
 /// The media time may gain this much on ours before it is called too fast.
 const GAIN: i64 = 250_000;
+/// The same while the smallest lag proves itself. A backlog that drains by half a percent does this within [`STEADY`].
+const NUDGE: i64 = 10_000;
+/// So long the smallest lag proves itself.
+const PROVING: Duration = Duration::from_secs(60);
 /// In its first time a connection may bring what had waited at the camera.
 const FIRST: i64 = 2_000_000;
 /// For this long after a break the source must run at its own rate before a frame opens a door again.
@@ -31,10 +44,15 @@ pub(super) const STEADY: Duration = Duration::from_secs(6);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where nothing but a new opening can tell whether they are late.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
-/// Without a clock: intervals that its usual rate is the mean of.
-const INTERVALS: usize = 31;
-/// Without a clock: a picture that comes after so many usual intervals, and after [`JUMP`] at least, comes after a gap.
-const GAP: i64 = 4;
+/// A clock that jumps at so many pictures in a row is none.
+const MOST_JUMPS: u32 = 5;
+/// Without a clock: its usual rate is learnt from so many intervals, and for so long, at least.
+const INTERVALS: i64 = 8;
+const LEARNING: i64 = 4_000_000;
+/// Without a clock: while the rate is learnt no interval may be so many times the mean.
+const UNEVEN: i64 = 3;
+/// Without a clock: one over the weight of a new interval in the usual one.
+const SLOWNESS: i64 = 64;
 
 /// When a picture came, and when it was taken, as far as its source says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +70,7 @@ impl Timing {
     /// It has just arrived, and was taken at this moment of its source's clock, in microseconds.
     #[must_use]
     pub fn media(us: i64) -> Self {
-        Self { arrived: None, media: Some(MediaTime { us, step: 1 }) }
+        Self { arrived: None, media: Some(MediaTime::fine(us)) }
     }
 }
 
@@ -63,6 +81,16 @@ pub struct MediaTime {
     pub us: i64,
     /// The finest difference that its clock shows, in microseconds: a million where it counts in seconds.
     pub step: i64,
+    /// Whose word it is: the source's, or ours, who know when we asked for the picture and no more.
+    pub clock: FrameClock,
+}
+
+impl MediaTime {
+    /// A moment that the source gives to the microsecond.
+    #[must_use]
+    pub fn fine(us: i64) -> Self {
+        Self { us, step: 1, clock: FrameClock::Media }
+    }
 }
 
 /// What is wrong with a source's time.
@@ -97,8 +125,8 @@ impl std::fmt::Display for Break {
 pub(super) enum Worth {
     /// It may be looked at: it was taken at this moment.
     Fresh(Stamp),
-    /// It is late or made up: it is passed over.
-    Passed,
+    /// It is late or made up: it is not looked at.
+    Skipped,
     /// It is late, and has been for so long that the source should be opened anew.
     Hopeless(String),
 }
@@ -110,14 +138,28 @@ pub(super) struct Timeline {
     run: u32,
     clock: FrameClock,
     opened: Option<Stamp>,
+    /// The last picture that had a media time.
     last: Option<Last>,
     /// The smallest lag, with what drift allows.
     base: i64,
+    /// Since when the smallest lag proves itself.
+    proves_since: Option<Stamp>,
     /// How much the media time has gained on ours.
     gained: i64,
-    /// What a source without a clock owes, see the page.
+    /// What of drift and of forgetting was too little for a whole microsecond, in millionths of one.
+    drift_rest: i64,
+    forget_rest: i64,
+    set_back: Option<SetBack>,
+    repeats_since: Option<Stamp>,
+    /// Pictures in a row at which the clock jumped.
+    jumps: u32,
+    /// Its clock is none.
+    is_distrusted: bool,
+    /// The last picture, with a media time or without one.
+    heard: Option<Stamp>,
+    rate: Rate,
+    /// What a source without a clock owes: how far it lies behind its usual rate.
     owed: i64,
-    intervals: Vec<i64>,
     late_since: Option<Stamp>,
     broken: Option<(Break, Stamp)>,
 }
@@ -126,6 +168,62 @@ pub(super) struct Timeline {
 struct Last {
     arrived: Stamp,
     media: i64,
+    /// When the media time went on last.
+    moved: Stamp,
+}
+
+/// A clock that went back a little. When the lag stays as large as that made it, it is the lag of the new time.
+#[derive(Debug, Clone, Copy)]
+struct SetBack {
+    by: i64,
+    since: Stamp,
+    smallest: i64,
+}
+
+/// How often a source without a clock gives a picture, in microseconds.
+#[derive(Debug, Clone, Copy)]
+enum Rate {
+    /// There was no picture without a media time yet.
+    Unasked,
+    Learnt {
+        usual: i64,
+        /// The usual interval grows no further: a source that slows down more than this is held up.
+        ceiling: i64,
+    },
+    Learning {
+        count: i64,
+        sum: i64,
+        largest: i64,
+    },
+}
+
+impl Rate {
+    const NEW: Self = Self::Learning { count: 0, sum: 0, largest: 0 };
+
+    /// Takes in an interval. Returns how far it exceeds what may be learnt of it.
+    fn learn(&mut self, interval: i64) -> i64 {
+        match self {
+            Self::Unasked => *self = Self::NEW,
+            Self::Learning { count, sum, largest } => {
+                (*count, *sum, *largest) = (*count + 1, *sum + interval, interval.max(*largest));
+                if *count >= INTERVALS && *sum >= LEARNING {
+                    let usual = (*sum / *count).max(1);
+                    let is_even = *largest <= UNEVEN * usual;
+                    *self =
+                        if is_even { Self::Learnt { usual, ceiling: usual + usual / 4 } } else { Self::NEW };
+                }
+            }
+            Self::Learnt { usual, ceiling } => {
+                // One gap must not teach it much.
+                let learnt = *usual + (interval.min(2 * *usual) - *usual) / SLOWNESS;
+                *usual = learnt.clamp(1, *ceiling);
+                if learnt > *ceiling {
+                    return interval - *ceiling;
+                }
+            }
+        }
+        0
+    }
 }
 
 impl Timeline {
@@ -138,9 +236,17 @@ impl Timeline {
             opened: None,
             last: None,
             base: 0,
+            proves_since: None,
             gained: 0,
+            drift_rest: 0,
+            forget_rest: 0,
+            set_back: None,
+            repeats_since: None,
+            jumps: 0,
+            is_distrusted: false,
+            heard: None,
+            rate: Rate::Unasked,
             owed: 0,
-            intervals: Vec::new(),
             late_since: None,
             broken: None,
         }
@@ -163,7 +269,7 @@ impl Timeline {
 
     /// Why a frame of this moment opens no door.
     pub(super) fn withheld(&self, now: Stamp) -> Option<Withheld> {
-        if self.complaint(now).is_some() {
+        if self.complaint(now).is_some() || matches!(self.rate, Rate::Learning { .. }) {
             return Some(Withheld::Unsteady);
         }
         let settling = self.opened.is_some_and(|opened| now.since(opened) < self.settle);
@@ -185,62 +291,137 @@ impl Timeline {
     /// What it waited between its arrival and `now` makes it older.
     pub(super) fn judge(&mut self, arrived: Stamp, media: Option<MediaTime>, now: Stamp) -> Worth {
         self.opened.get_or_insert(arrived);
-        let age = match media {
+        let age = match media.filter(|_| !self.is_distrusted) {
             Some(media) => self.by_media(arrived, media),
             None => self.by_arrival(arrived),
         };
-        age.map_or(Worth::Passed, |age| self.aged(age, arrived, now))
+        self.heard = Some(arrived);
+        match age {
+            Some(age) => self.aged(age, arrived, now),
+            None if self.repeats_for(PATIENCE, arrived) => {
+                Worth::Hopeless("its clock stands still".to_owned())
+            }
+            None => Worth::Skipped,
+        }
     }
 
     /// How old a picture is when it arrives, in microseconds; `None` of one that was there before.
     fn by_media(&mut self, arrived: Stamp, media: MediaTime) -> Option<i64> {
-        self.clock = FrameClock::Media;
-        let lag = micros(arrived) - media.us;
-        let Some(last) = self.last.replace(Last { arrived, media: media.us }) else {
-            self.base = lag;
+        (self.clock, self.rate) = (media.clock, Rate::Unasked);
+        let us = media.us.clamp(-FURTHEST, FURTHEST);
+        let lag = micros(arrived) - us;
+        let Some(last) = self.last.replace(Last { arrived, media: us, moved: arrived }) else {
+            (self.base, self.proves_since) = (lag, Some(arrived));
             return Some(0);
         };
         let passed = micros(arrived) - micros(last.arrived);
-        let step = media.us - last.media;
-        if step <= 0 && !(step == 0 && media.step > 1 && passed <= media.step) {
+        let step = us - last.media;
+        if step == 0 && media.step > 1 && micros(arrived) - micros(last.moved) <= JUMP + media.step {
+            self.last = Some(Last { arrived, ..last });
+        } else if step <= 0 {
             if step > -JUMP {
                 // An old picture once more. The newest moment stays what later ones are compared with.
                 self.last = Some(Last { arrived, ..last });
-                self.break_off(Break::Repeated, arrived);
-                return None;
+                return self.repeated(step, passed, lag, media, arrived);
             }
-            self.jumped(step - passed, lag, arrived);
-            return Some(0);
+            return Some(self.jumped(step - passed, lag, arrived));
         }
-        self.base += passed * DRIFT_PPM / 1_000_000;
-        self.gained -= (passed * DRIFT_PPM / 1_000_000).min(self.gained);
+        self.repeats_since = None;
+        self.drift(passed);
         let ahead = self.base - lag;
         if ahead > JUMP + media.step {
-            self.jumped(step - passed, lag, arrived);
-        } else if ahead > 0 {
+            return Some(self.jumped(step - passed, lag, arrived));
+        }
+        self.jumps = 0;
+        if ahead > 0 {
             self.base = lag;
             self.gain(ahead, media.step, arrived);
         }
+        self.follow_back(lag, arrived);
         Some(lag - self.base)
     }
 
-    /// A picture of a file or folder that we set the pace of: it is as old as its being played.
+    /// Time passes on two clocks that differ a little.
+    fn drift(&mut self, passed: i64) {
+        let whole = |rest: &mut i64, ppm: i64| {
+            let sum = passed.saturating_mul(ppm).saturating_add(*rest);
+            *rest = sum.rem_euclid(1_000_000);
+            sum.div_euclid(1_000_000)
+        };
+        self.base += whole(&mut self.drift_rest, DRIFT_PPM);
+        self.gained = (self.gained - whole(&mut self.forget_rest, FORGET_PPM)).max(0);
+    }
+
+    /// A picture whose time is not after that of the one before.
+    fn repeated(
+        &mut self,
+        step: i64,
+        passed: i64,
+        lag: i64,
+        media: MediaTime,
+        arrived: Stamp,
+    ) -> Option<i64> {
+        self.drift(passed);
+        match &mut self.set_back {
+            Some(back) => (back.since, back.smallest) = (arrived, back.smallest.min(lag)),
+            none if step < 0 => {
+                *none = Some(SetBack { by: (passed - step).min(JUMP), since: arrived, smallest: lag });
+            }
+            _ => {}
+        }
+        self.break_off(Break::Repeated, arrived);
+        self.repeats_since.get_or_insert(arrived);
+        // A date in whole seconds that never changes is that of something else than the pictures.
+        if media.step > 1 && self.repeats_for(PATIENCE, arrived) {
+            self.distrust();
+            return self.by_arrival(arrived);
+        }
+        None
+    }
+
+    fn repeats_for(&self, time: Duration, now: Stamp) -> bool {
+        self.repeats_since.is_some_and(|since| now.since(since) >= time)
+    }
+
+    /// Takes the larger lag of a clock that was set back for its smallest, once it has stayed that large.
+    fn follow_back(&mut self, lag: i64, arrived: Stamp) {
+        let Some(back) = &mut self.set_back else { return };
+        back.smallest = back.smallest.min(lag);
+        if arrived.since(back.since) >= STEADY {
+            self.base += back.by.min(back.smallest - self.base).max(0);
+            self.set_back = None;
+        }
+    }
+
+    /// What the source calls its time is none: from here on only its rate is looked at.
+    fn distrust(&mut self) {
+        (self.is_distrusted, self.last, self.repeats_since, self.late_since) = (true, None, None, None);
+        (self.gained, self.owed) = (0, 0);
+    }
+
+    /// A picture of a file or folder that we set the pace of: it was taken when it is played.
     pub(super) fn play(&mut self, taken: Stamp) -> Worth {
         self.clock = FrameClock::Media;
         self.opened.get_or_insert(taken);
         Worth::Fresh(taken)
     }
 
-    /// A picture that came into a folder: it is as old as its coming.
+    /// A picture that came into a folder: it was taken when it came.
     pub(super) fn came(&mut self, arrived: Stamp) {
         self.clock = FrameClock::Arrival;
         self.opened.get_or_insert(arrived);
     }
 
-    /// The source's clock was set: its lag is known from here on only.
-    fn jumped(&mut self, by: i64, lag: i64, arrived: Stamp) {
-        (self.base, self.gained, self.late_since) = (lag, 0, None);
+    /// The source's clock was set: its lag is known from here on only. Returns the age of the picture.
+    fn jumped(&mut self, by: i64, lag: i64, arrived: Stamp) -> i64 {
+        (self.base, self.gained, self.late_since, self.repeats_since) = (lag, 0, None, None);
+        (self.set_back, self.proves_since) = (None, Some(arrived));
         self.break_off(Break::Jumped(by as f64 / 1e6), arrived);
+        self.jumps += 1;
+        if self.jumps >= MOST_JUMPS {
+            self.distrust();
+        }
+        0
     }
 
     /// The media time came nearer to ours than it ever was.
@@ -250,8 +431,9 @@ impl Timeline {
             return;
         }
         self.gained += by;
-        if self.gained > GAIN + step {
-            self.gained = 0;
+        let proves = self.proves_since.is_some_and(|since| arrived.since(since) < PROVING);
+        if self.gained > step + if proves { NUDGE } else { GAIN } {
+            (self.gained, self.set_back, self.proves_since) = (0, None, Some(arrived));
             self.break_off(Break::TooFast, arrived);
         }
     }
@@ -259,21 +441,27 @@ impl Timeline {
     /// The same of a source without a clock.
     fn by_arrival(&mut self, arrived: Stamp) -> Option<i64> {
         self.clock = FrameClock::Arrival;
-        let last = self.last.replace(Last { arrived, media: 0 });
-        let Some(last) = last else { return Some(0) };
-        let interval = micros(arrived) - micros(last.arrived);
-        let usual = self.usual_interval();
-        if let Some(usual) = usual.filter(|usual| interval > JUMP.max(usual * GAP)) {
+        if matches!(self.rate, Rate::Unasked) {
+            self.rate = Rate::NEW;
+        }
+        let Some(last) = self.heard else { return Some(0) };
+        let interval = micros(arrived) - micros(last);
+        let Rate::Learnt { usual, .. } = self.rate else {
+            self.rate.learn(interval);
+            return Some(self.owed);
+        };
+        if interval > usual + usual / 2 {
             self.owed += interval - usual;
+        } else if self.owed > 0 {
+            self.owed -= (usual - interval).clamp(0, self.owed);
         } else {
-            if let Some(usual) = usual.filter(|_| self.owed > 0) {
-                self.owed -= (usual - interval).clamp(0, self.owed);
-            } else if let Some(usual) = usual {
-                self.run_ahead(usual - interval, usual, arrived);
-            }
-            // What is made up for says nothing of the usual rate.
-            if self.owed <= micros_of(LATE) {
-                self.remember(interval);
+            self.run_ahead(usual - interval, usual, arrived);
+        }
+        // What is made up for says nothing of the usual rate.
+        if self.owed == 0 || interval >= usual {
+            let beyond = self.rate.learn(interval);
+            if interval <= usual + usual / 2 {
+                self.owed += beyond.max(0);
             }
         }
         Some(self.owed)
@@ -288,19 +476,6 @@ impl Timeline {
         }
     }
 
-    fn remember(&mut self, interval: i64) {
-        if self.intervals.len() == INTERVALS {
-            self.intervals.remove(0);
-        }
-        self.intervals.push(interval);
-    }
-
-    /// The mean of the last intervals, once there are enough.
-    fn usual_interval(&self) -> Option<i64> {
-        let count = self.intervals.len();
-        (count >= INTERVALS / 4).then(|| (self.intervals.iter().sum::<i64>() / count as i64).max(1))
-    }
-
     /// A picture that was `age` microseconds old when it arrived.
     fn aged(&mut self, age: i64, arrived: Stamp, now: Stamp) -> Worth {
         let taken = arrived.minus(Duration::from_micros(age.max(0).unsigned_abs()));
@@ -309,13 +484,14 @@ impl Timeline {
             self.late_since = None;
             return Worth::Fresh(taken);
         }
+        self.set_back = None;
         self.break_off(Break::Late(age), arrived);
         let since = *self.late_since.get_or_insert(arrived);
         let patience = if self.clock == FrameClock::Media { PATIENCE } else { SHORT_PATIENCE };
         if arrived.since(since) >= patience {
             return Worth::Hopeless(format!("its pictures stay {:.1} s late", age.as_secs_f32()));
         }
-        Worth::Passed
+        Worth::Skipped
     }
 
     /// A new run begins.
@@ -326,11 +502,7 @@ impl Timeline {
 }
 
 fn micros(stamp: Stamp) -> i64 {
-    stamp.mono_us().cast_signed()
-}
-
-fn micros_of(time: Duration) -> i64 {
-    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+    i64::try_from(stamp.mono_us()).map_or(FURTHEST, |us| us.min(FURTHEST))
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn pump(
 fn timing(taken: Option<Duration>, now: Stamp) -> Timing {
     let taken_us = taken.and_then(|taken| i64::try_from(taken.as_micros()).ok());
     let age_us = taken_us.map(|taken_us| now.wall_us() - taken_us);
-    let media = age_us.map(|age| MediaTime { us: now.mono_us().cast_signed() - age, step: 1 });
+    let media = age_us.map(|age| MediaTime::fine(now.mono_us().cast_signed() - age));
     Timing { arrived: Some(now), media }
 }
 

@@ -189,7 +189,7 @@ fn short_sources_are_understood() {
 
 #[test]
 fn rtsp_is_ours_and_ffmpeg_is_never_given_a_login_to_pass_on() {
-    let ours = sources(&["\"rtsp://u:a/b@cam/1\"", "{ rtsp = \"rtsps://cam/1\", transport = \"udp\" }"]);
+    let ours = sources(&["\"rtsp://u:a/b@cam/1\"", "{ rtsp = \"rtsp://cam/1\", transport = \"udp\" }"]);
     let logins: Vec<bool> = ours
         .iter()
         .map(|source| match source {
@@ -205,6 +205,13 @@ fn rtsp_is_ours_and_ffmpeg_is_never_given_a_login_to_pass_on() {
         + "[[camera]]\nid = \"c\"\nsource = { rtsp = \"rtsp://u:geheim@cam/1\", connect = \"ffmpeg\" }\n";
     let problems = check(&text).unwrap_err().to_string();
     assert!(problems.contains("ffmpeg is given no login for RTSP"), "{problems}");
+}
+
+#[test]
+fn pictures_that_were_asked_for_over_tls_never_come_by_udp() {
+    let source = "source = { rtsp = \"RTSPS://cam/1\", transport = \"udp\" }\n";
+    let problems = check(&(BASE.to_owned() + "[[camera]]\nid = \"c\"\n" + source)).unwrap_err().to_string();
+    assert!(problems.contains("would come in the clear"), "{problems}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 use crate::support::authority::Authority;
 use crate::support::broker::free_port;
-use crate::support::rtsp_camera::{Manner, RtspServer};
+use crate::support::rtsp_camera::{Endless, Manner, RtspServer};
 
 const PYTHON: &str = "/usr/bin/python3";
 const NEEDS: &str = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-{base,good,bad,ugly}";
@@ -347,6 +347,30 @@ fn what_a_held_network_brings_at_once_is_never_shown_as_new() {
     );
     let held = frames.iter().filter(|frame| frame.at().run != frames[0].at().run);
     assert!(held.clone().count() > 0 && held.take(20).all(|frame| frame.withheld().is_some()));
+}
+
+/// The most memory that this process has taken, in bytes.
+fn peak_memory() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn a_camera_that_never_comes_to_an_end_is_cut_off_before_it_fills_the_memory() {
+    for (endless, words) in [
+        (Endless::Head, "a message of more than 64 KiB"),
+        (Endless::Fragments, "16 MiB without a picture"),
+        (Endless::Parameters, "16 MiB without a picture"),
+    ] {
+        let server = RtspServer::start(Manner { endless: Some(endless), ..Manner::default() });
+        let before = peak_memory();
+        let running = start(Settings { stall_after: Duration::from_secs(60), ..rtsp(&server.url(), None) });
+        let why = running.reaches(CameraState::Offline);
+        assert!(why.contains(words), "{endless:?}: {why}");
+        let grown = peak_memory() - before;
+        assert!(grown < 128 << 20, "{endless:?}: it took {} MiB", grown >> 20);
+    }
 }
 
 #[test]

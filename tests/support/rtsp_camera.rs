@@ -27,6 +27,19 @@ pub(crate) struct Manner {
     pub(crate) udp: bool,
     /// It sends everybody there.
     pub(crate) redirect: Option<String>,
+    /// What it sends has no end.
+    pub(crate) endless: Option<Endless>,
+}
+
+/// What has no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endless {
+    /// The head of its first answer.
+    Head,
+    /// The first picture: one fragment after the other.
+    Fragments,
+    /// Parameters of pictures, each as if it were one.
+    Parameters,
 }
 
 /// A camera in a thread of its own. It ends when it is dropped.
@@ -169,6 +182,12 @@ impl Visit {
         }
         let session = "Session: 1;timeout=60\r\n";
         match request.split_whitespace().next().unwrap_or_default() {
+            "DESCRIBE" if self.manner.endless == Some(Endless::Head) => {
+                reply("200 OK", "X-First: 1")?;
+                loop {
+                    self.line.lock().unwrap().write_all(b"X-More: and more\r\n")?;
+                }
+            }
             "DESCRIBE" => {
                 let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=cam\r\nt=0 0\r\na=control:*\r\n\
                            m=video 0 RTP/AVP 96\r\na=control:track1\r\na=rtpmap:96 H264/90000\r\n\
@@ -221,6 +240,11 @@ struct Stream {
 impl Stream {
     #[expect(clippy::disallowed_methods, reason = "a camera has a clock of its own")]
     fn play(mut self) {
+        if let Some(endless) = self.manner.endless {
+            // Until the viewer leaves.
+            while self.send_endless(endless).is_ok() {}
+            return;
+        }
         let began = Instant::now();
         let pictures = pictures();
         for n in 0u32.. {
@@ -256,6 +280,14 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    fn send_endless(&mut self, endless: Endless) -> std::io::Result<()> {
+        if endless == Endless::Parameters {
+            return self.packet(&[&[0x67][..], &[0x11; 60_000]].concat(), 0, true);
+        }
+        let begins = u8::from(self.sequence == 1) << 7;
+        self.packet(&[&[0x7c, 5 | begins][..], &[0x11; 60_000]].concat(), 0, false)
     }
 
     /// One RTP packet (RFC 3550, 5.1).

@@ -2,11 +2,15 @@
 //!
 //! Servers of Motion JPEG write a few headers before each picture. `X-Timestamp` holds seconds since 1970 with a fraction
 //! (mjpg-streamer, ESP32 cameras); `Date` and `Last-Modified` hold whole seconds (RFC 9110, 5.6.7).
+//!
+//! The head of an answer with a single picture may hold them too. There `Date` says only when the answer was made.
 
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
+use super::message::Head;
 use crate::capture::MediaTime;
+use crate::domain::{FrameClock, Stamp};
 
 const SECOND: i64 = 1_000_000;
 
@@ -20,14 +24,31 @@ pub(super) fn moment(before: &[u8]) -> Option<MediaTime> {
         match name.trim().to_ascii_lowercase().as_str() {
             "x-timestamp" | "timestamp" => {
                 if let Some(us) = seconds(value) {
-                    return Some(MediaTime { us, step: 1 });
+                    return Some(MediaTime::fine(us));
                 }
             }
             "date" | "last-modified" => coarse = coarse.or_else(|| date(value)),
             _ => {}
         }
     }
-    coarse.map(|us| MediaTime { us, step: SECOND })
+    coarse.map(|us| MediaTime { step: SECOND, ..MediaTime::fine(us) })
+}
+
+/// The moment of the first picture of an answer with this head, which was asked for at `asked`. Where the head holds none, it is
+/// taken for no older than the question. Nobody says so: the camera may have had it ready.
+pub(super) fn of_answer(head: &Head, asked: Stamp) -> MediaTime {
+    let fine = ["x-timestamp", "timestamp"].into_iter().find_map(|name| head.get(name).and_then(seconds));
+    let coarse = || head.get("last-modified").and_then(date);
+    match fine {
+        Some(us) => MediaTime::fine(us),
+        None => match coarse() {
+            Some(us) => MediaTime { step: SECOND, ..MediaTime::fine(us) },
+            None => MediaTime {
+                clock: FrameClock::Arrival,
+                ..MediaTime::fine(i64::try_from(asked.mono_us()).unwrap_or(i64::MAX))
+            },
+        },
+    }
 }
 
 /// Seconds with or without a fraction, in microseconds.
@@ -49,6 +70,25 @@ fn date(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_that_the_server_had_ready_is_as_old_as_its_head_says() {
+        let asked = Stamp::new(77, 0);
+        for (headers, expected) in [
+            (
+                "X-Timestamp: 1234.5\r\nLast-Modified: Thu, 01 Jan 1970 00:00:05 GMT\r\n",
+                (1_234_500_000, 1, FrameClock::Media),
+            ),
+            ("Last-Modified: Thu, 01 Jan 1970 00:00:05 GMT\r\n", (5 * SECOND, SECOND, FrameClock::Media)),
+            ("Date: Thu, 01 Jan 1970 00:00:05 GMT\r\n", (77, 1, FrameClock::Arrival)),
+            ("Content-Length: 17\r\n", (77, 1, FrameClock::Arrival)),
+        ] {
+            let (head, _) =
+                Head::read(format!("HTTP/1.1 200 OK\r\n{headers}\r\n").as_bytes()).unwrap().unwrap();
+            let at = of_answer(&head, asked);
+            assert_eq!((at.us, at.step, at.clock), expected, "{headers}");
+        }
+    }
 
     #[test]
     fn the_date_of_a_part_is_read_as_finely_as_it_is_written() {

@@ -135,10 +135,8 @@ impl Delivery {
                 });
             }
             let before = self.pictures;
-            // A single picture is no older than the question, unless the camera had it ready.
-            let asked = (!kind.starts_with("multipart/"))
-                .then(|| MediaTime { us: asked.mono_us().cast_signed(), step: 1 });
-            if !self.read(answer, asked).await? {
+            let first = (!kind.starts_with("multipart/")).then(|| dating::of_answer(&answer.head, asked));
+            if !self.read(answer, first).await? {
                 return Ok(());
             }
             if kind.starts_with("multipart/") {
@@ -157,7 +155,9 @@ impl Delivery {
     }
 
     /// Reads an answer to its end, if it has one; false when nobody listens any more.
-    async fn read(&mut self, mut answer: Answer, asked: Option<MediaTime>) -> Result<bool, HttpError> {
+    /// `first` is the moment of its first picture, as far as that is known without looking further: an answer may be a stream
+    /// although its type does not say so.
+    async fn read(&mut self, mut answer: Answer, mut first: Option<MediaTime>) -> Result<bool, HttpError> {
         let mut splitter = Splitter::new(MAX_STREAM_PICTURE_BYTES);
         loop {
             let read = self.visitor.read(&mut answer, &mut |bytes| splitter.feed(bytes)).await;
@@ -171,7 +171,7 @@ impl Delivery {
                     Found::Picture(bytes) => {
                         self.pictures += 1;
                         let arrived = Some(self.clock.now());
-                        let dated = asked.or_else(|| dating::moment(splitter.before()));
+                        let dated = first.take().or_else(|| dating::moment(splitter.before()));
                         Grab::Encoded(Encoded::jpeg(bytes), Timing { arrived, media: dated })
                     }
                     Found::Broken(why) => Grab::Damaged(CaptureError::broken_jpeg(why)),

@@ -86,7 +86,7 @@ fn login_of(text: &str) -> Result<Login, &'static str> {
     Ok(Login { user: plain(user)?, password: Secret::new(plain(password)?) })
 }
 
-/// Scheme, host and path; what a query holds is nobody's business.
+/// Scheme, host and path. The query is left out: it may hold a secret.
 impl fmt::Display for RtspAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&redact(&self.url[..url::Position::AfterPath]))

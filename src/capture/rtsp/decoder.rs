@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 
 use super::RtspCamera;
 use crate::capture::child::{FFMPEG_LIMITS, HARDWARE_LIMITS};
@@ -26,6 +27,8 @@ const FAREWELL: Duration = Duration::from_millis(500);
 /// A running decoder.
 pub(super) struct Decoder {
     process: Process,
+    /// Tells when it has said something; `None` once it says no more.
+    complaints: Option<Receiver>,
     input: UnixStream,
     output: UnixStream,
     waiting: VecDeque<Arc<[u8]>>,
@@ -59,12 +62,23 @@ impl Decoder {
         };
         let args = ffmpeg::decode_pipe(kind, camera.pictures, settings);
         let limits = if kind == Kind::Software { FFMPEG_LIMITS } else { HARDWARE_LIMITS };
-        let mut process = Process::start("ffmpeg", &args, None, Outlet::Fed, limits)?;
+        let process = Process::start("ffmpeg", &args, None, Outlet::Fed, limits)?;
+        let process = process.hiding(camera.address.masker(camera.login.as_ref()));
+        let mut decoder = Self::of(process, size, bytes)?;
+        decoder.feed(head.into());
+        Ok(decoder)
+    }
+
+    /// A program that is fed, and writes pictures of this size, which take so many bytes.
+    fn of(mut process: Process, size: (u32, u32), bytes: usize) -> std::result::Result<Self, CaptureError> {
         let failed = |source| CaptureError::Start { program: "ffmpeg".to_owned(), source };
         let ends = process.take_ends().ok_or_else(|| failed(ErrorKind::BrokenPipe.into()))?;
         let (input, output) = (UnixStream::from_std(ends.0), UnixStream::from_std(ends.1));
-        let mut decoder = Self {
+        let complaints = process.complaints().map_err(failed)?;
+        let complaints = complaints.map(Receiver::from_owned_fd).transpose().map_err(failed)?;
+        Ok(Self {
             process,
+            complaints,
             input: input.map_err(failed)?,
             output: output.map_err(failed)?,
             waiting: VecDeque::new(),
@@ -73,9 +87,7 @@ impl Decoder {
             splitter: Splitter::new(bytes),
             size,
             pictures: 0,
-        };
-        decoder.feed(head.into());
-        Ok(decoder)
+        })
     }
 
     /// Takes in more of the container.
@@ -98,13 +110,10 @@ impl Decoder {
                 let picture = Encoded::raw(PixelFormat::Yuv420p, width, height, bytes);
                 return Ok(Some((at_ns.div_euclid(TICK_NS.cast_signed()), picture)));
             }
-            let step = if self.waiting.is_empty() {
-                self.output.readable().await.and_then(|()| self.read())
-            } else {
-                tokio::select! {
-                    ready = self.output.readable() => ready.and_then(|()| self.read()),
-                    ready = self.input.writable() => ready.and_then(|()| self.write()),
-                }
+            let step = tokio::select! {
+                ready = self.output.readable() => ready.and_then(|()| self.read()),
+                ready = self.input.writable(), if !self.waiting.is_empty() => ready.and_then(|()| self.write()),
+                heard = listen(&mut self.complaints, &mut self.process) => heard.map(|()| true),
             };
             match step {
                 Ok(true) => {}
@@ -146,14 +155,22 @@ impl Decoder {
     pub(super) fn post_mortem(mut self) -> CaptureError {
         drop((self.input, self.output));
         let status = self.process.finish(FAREWELL);
-        let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
-        let mut said = self.process.last_words();
-        if !said.is_empty() {
-            said.insert_str(0, ": ");
-        }
-        ffmpeg::heed(&said);
-        CaptureError::Exited { program: "ffmpeg".to_owned(), status, frames: self.pictures, said }
+        self.process.exited(status, self.pictures, "")
     }
+}
+
+/// Takes what a program says, as soon as it says something; never returns once it says no more.
+async fn listen(complaints: &mut Option<Receiver>, process: &mut Process) -> Result<()> {
+    let Some(pipe) = complaints else { return std::future::pending().await };
+    pipe.readable().await?;
+    let mut buffer = [0; 4096];
+    match pipe.try_read(&mut buffer) {
+        Ok(0) => *complaints = None,
+        Ok(n) => process.said(&buffer[..n]),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn foreign(NotNut(why): NotNut) -> CaptureError {
@@ -178,4 +195,42 @@ pub(super) fn head(codec: Codec, private: &[u8], (width, height): (u32, u32)) ->
 /// One coded picture of the film.
 pub(super) fn packet(tick: u64, is_key: bool, data: &[u8]) -> Vec<u8> {
     matroska::cluster(tick, &matroska::block(0, is_key, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Masker;
+    use crate::capture::process::Limits;
+
+    /// A stand-in for ffmpeg: a script that writes what `before` says and then one picture of 64 by 48.
+    fn stand_in(before: &str) -> Process {
+        let film = "ffmpeg -loglevel error -f lavfi -i testsrc=size=64x48:rate=5:duration=1 -pix_fmt yuv420p \
+            -c:v rawvideo -f nut pipe:1";
+        let script = format!("{before}; exec {film}");
+        Process::start("sh", &["-c".to_owned(), script], None, Outlet::Fed, Limits::default()).unwrap()
+    }
+
+    async fn first(decoder: &mut Decoder) -> Option<Decoded> {
+        let picture = tokio::time::timeout(Duration::from_secs(20), decoder.next()).await;
+        picture.expect("the decoder stands still").unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_decoder_that_complains_much_does_not_stand_still() {
+        let process = stand_in("head -c 400000 /dev/zero | tr '\\0' x >&2");
+        let mut decoder = Decoder::of(process, (64, 48), 64 * 48 * 3 / 2).unwrap();
+        assert!(first(&mut decoder).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_a_decoder_says_at_its_end_holds_no_secret_and_moves_no_cursor() {
+        let script = "printf 'one\\033[2J geheim\\rtwo\\n' >&2".to_owned();
+        let process = Process::start("sh", &["-c".to_owned(), script], None, Outlet::Fed, Limits::default());
+        let process = process.unwrap().hiding(Masker::of_texts(["geheim"].into_iter()));
+        let mut decoder = Decoder::of(process, (64, 48), 64 * 48 * 3 / 2).unwrap();
+        assert!(first(&mut decoder).await.is_none());
+        let said = decoder.post_mortem().to_string();
+        assert!(said.contains("one[2J ***; two") && !said.contains(char::is_control), "{said:?}");
+    }
 }

@@ -10,7 +10,8 @@ use retina::codec::{CodecItem, ParametersRef, VideoFrame};
 use tokio::sync::mpsc::Sender;
 
 use super::decoder::{self, Decoder};
-use super::line::{Line, Sent};
+use super::intake::Intake;
+use super::line::{Line, Sent, media_us};
 use super::session::{self, Coding, Playing, broken, first_line};
 use super::{RtspCamera, RtspError};
 use crate::capture::decode::Encoded;
@@ -39,6 +40,7 @@ pub(super) struct Delivery {
     copying: Arc<Copying>,
     sender: Sender<Item>,
     group: Arc<SessionGroup>,
+    intake: Arc<Intake>,
 }
 
 /// A stream on its way through the decoder.
@@ -76,7 +78,7 @@ impl Delivery {
         sender: Sender<Item>,
         group: Arc<SessionGroup>,
     ) -> Self {
-        Self { camera, settings, clock, copying, sender, group }
+        Self { camera, settings, clock, copying, sender, group, intake: Arc::default() }
     }
 
     /// Goes on until the camera is lost or nobody listens.
@@ -91,7 +93,19 @@ impl Delivery {
     }
 
     async fn deliver(&self) -> Over {
-        let playing = match session::play(&self.camera, Arc::clone(&self.group)).await {
+        let over = self.play().await;
+        // The library only knows that the connection has ended.
+        match self.intake.refusal() {
+            Some(why) => {
+                RtspError::Broken { address: self.camera.address.clone(), why: why.to_owned() }.into()
+            }
+            None => over,
+        }
+    }
+
+    async fn play(&self) -> Over {
+        let playing = session::play(&self.camera, Arc::clone(&self.group), Arc::clone(&self.intake)).await;
+        let playing = match playing {
             Ok(playing) => playing,
             Err(error) => return error.into(),
         };
@@ -114,9 +128,11 @@ impl Delivery {
                 None => return Err(self.ended(frames).into()),
                 Some(Err(error)) => self.endure(&error, &mut errors)?,
                 Some(Ok(CodecItem::VideoFrame(frame))) => {
+                    self.intake.gave_a_picture();
                     (frames, errors) = (frames + 1, 0);
-                    let arrived = Some(self.clock.now());
-                    let timing = Timing { arrived, media: Some(MediaTime { us: media_us(&frame), step: 1 }) };
+                    let (arrived, time) = (Some(self.clock.now()), frame.timestamp());
+                    let media = media_us(time.timestamp(), time.clock_rate().get());
+                    let timing = Timing { arrived, media: Some(MediaTime::fine(media)) };
                     self.send(Item::Grab(Ok(Grab::Encoded(Encoded::jpeg(frame.into_data()), timing))))
                         .await?;
                 }
@@ -151,6 +167,7 @@ impl Delivery {
     /// One coded picture: to the decoder, and to the clips where they want it.
     async fn take(&self, stream: &mut Stream, frame: VideoFrame, playing: &Playing) -> Result<(), Over> {
         let now = self.clock.now();
+        self.intake.gave_a_picture();
         stream.errors = 0;
         stream.coded += 1;
         let is_key = frame.is_random_access_point();
@@ -195,9 +212,9 @@ impl Delivery {
 
     /// A decoded picture, with the time that its camera gave it.
     async fn show(&self, stream: &mut Stream, tick: i64, picture: Encoded) -> Result<(), Over> {
-        // Without its time nothing is known of its age: it was made up on the way.
+        // The decoder made it up, or its time is forgotten: nothing is known of its age.
         let Some(Sent { arrived, media_us }) = stream.line.take(tick) else { return Ok(()) };
-        let timing = Timing { arrived: Some(arrived), media: Some(MediaTime { us: media_us, step: 1 }) };
+        let timing = Timing { arrived: Some(arrived), media: Some(MediaTime::fine(media_us)) };
         self.send(Item::Grab(Ok(Grab::Encoded(picture, timing)))).await
     }
 
@@ -237,12 +254,6 @@ impl Stream {
             complained: false,
         }
     }
-}
-
-/// When a picture was taken, in microseconds on the camera's clock.
-fn media_us(frame: &VideoFrame) -> i64 {
-    let rate = i128::from(frame.timestamp().clock_rate().get());
-    i64::try_from(i128::from(frame.timestamp().timestamp()) * 1_000_000 / rate).unwrap_or(0)
 }
 
 /// The next picture of a decoder; never, while there is none.

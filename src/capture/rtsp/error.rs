@@ -113,12 +113,6 @@ pub enum RtspError {
         /// The camera's url.
         address: RtspAddress,
     },
-    /// The decoder does not take what it is given.
-    #[error("the decoder falls behind {address}")]
-    DecoderBehind {
-        /// The camera's url.
-        address: RtspAddress,
-    },
 }
 
 impl RtspError {

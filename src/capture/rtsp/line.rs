@@ -57,7 +57,7 @@ impl Line {
             self.at += 1;
         }
         self.high = self.high.max(self.at);
-        let media_us = i64::try_from(i128::from(time) * 1_000_000 / i128::from(rate.max(1))).unwrap_or(0);
+        let media_us = media_us(time, rate);
         self.sent.insert(self.at, Sent { arrived, media_us });
         if self.sent.len() > REMEMBERED {
             self.sent.pop_first();
@@ -75,6 +75,11 @@ impl Line {
         }
         found
     }
+}
+
+/// A time of the camera, in units of `rate` a second, in microseconds.
+pub(super) fn media_us(time: i64, rate: u32) -> i64 {
+    i64::try_from(i128::from(time) * 1_000_000 / i128::from(rate.max(1))).unwrap_or(0)
 }
 
 fn ticks(mono_us: u64) -> i64 {

@@ -10,7 +10,8 @@
 //! |---|---|
 //! | `address` | urls |
 //! | `session` | the conversation up to the first packet |
-//! | `relay` | TLS |
+//! | `relay` | the way to the camera, TLS where it is asked for |
+//! | `intake` | how much a camera may send before a picture comes of it |
 //! | `line` | the camera's time, made steady for the decoder |
 //! | `decoder` | ffmpeg, fed through a socket |
 //! | `delivery` | packets in, pictures and coded pictures out |
@@ -19,6 +20,7 @@ mod address;
 mod decoder;
 mod delivery;
 mod error;
+mod intake;
 mod line;
 mod relay;
 mod session;
@@ -156,7 +158,7 @@ impl Drop for RtspSource {
         let Some((runtime, task, group)) = self.running.take() else { return };
         self.items.close();
         while self.items.try_recv().is_ok() {}
-        // The camera is told that we leave, if it listens; it may take it amiss when viewers vanish.
+        // The camera is told that we leave, if it listens. Otherwise it may keep our place, and have none for the next viewer.
         runtime.block_on(async {
             let farewell = async {
                 let _ = task.await;

@@ -12,6 +12,7 @@ use retina::codec::{FrameFormat, ParameterSetInsertion};
 use tokio::time::timeout;
 use url::Url;
 
+use super::intake::Intake;
 use super::{RtspCamera, RtspError, Transport, relay};
 use crate::domain::Codec;
 
@@ -36,8 +37,12 @@ pub(super) struct Playing {
 }
 
 /// Connects and asks for the video.
-pub(super) async fn play(camera: &RtspCamera, group: Arc<SessionGroup>) -> Result<Playing, RtspError> {
-    let url = reachable(camera).await?;
+pub(super) async fn play(
+    camera: &RtspCamera,
+    group: Arc<SessionGroup>,
+    intake: Arc<Intake>,
+) -> Result<Playing, RtspError> {
+    let url = reachable(camera, intake).await?;
     let login = camera.login.as_ref();
     let credentials = login.map(|login| Credentials {
         username: login.user.clone(),
@@ -65,12 +70,18 @@ pub(super) async fn play(camera: &RtspCamera, group: Arc<SessionGroup>) -> Resul
     Ok(Playing { session, stream, coding })
 }
 
-/// The url to ask: the camera's own, or that of the relay to it.
-async fn reachable(camera: &RtspCamera) -> Result<Url, RtspError> {
-    if !camera.address.is_tls() {
+/// The url to ask: that of the relay to the camera. By UDP pictures come to the address that the camera was asked from, which is
+/// not the relay's: then it is the camera's own.
+async fn reachable(camera: &RtspCamera, intake: Arc<Intake>) -> Result<Url, RtspError> {
+    if camera.transport == Transport::Udp {
+        if camera.address.is_tls() {
+            return Err(RtspError::Url {
+                why: "over UDP the pictures of an rtsps camera would come in the clear".into(),
+            });
+        }
         return Ok(camera.address.url().clone());
     }
-    let port = relay::open(camera).await?;
+    let port = relay::open(camera, intake).await?;
     camera.address.by_way_of(port).ok_or_else(|| RtspError::Url { why: "it cannot be relayed".to_owned() })
 }
 

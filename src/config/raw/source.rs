@@ -180,6 +180,11 @@ fn played(table: &Table<'_>, value: &Value<'_>, context: &Context<'_>) -> Option
     if is_rtsp(text) && is_ours {
         let ca_file = table.get("ca_file").and_then(|value| certificates(&value, context.place));
         let camera = rtsp(value, text, login)?;
+        if transport == Transport::Udp && text.to_ascii_lowercase().starts_with("rtsps:") {
+            let problem =
+                value.error("an `rtsps` camera cannot send by UDP: its pictures would come in the clear");
+            return value.reject(problem.help("take `transport = \"udp\"` away"));
+        }
         return Some(Source::Rtsp(RtspCamera { ca_file, transport, decoder: decoder?, pictures, ..camera }));
     }
     for (key, why) in [

@@ -54,6 +54,48 @@ fn no_reload_clears_a_tamper_alarm_or_makes_a_covered_picture_the_reference() {
     }
 }
 
+/// The same picture in another size, turned upside down where the camera was turned.
+fn resized(frame: &Frame, (width, height): (u32, u32), is_turned: bool) -> Frame {
+    let mut places: Vec<(u32, u32)> = (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).collect();
+    if is_turned {
+        places.reverse();
+    }
+    let at = |(x, y): (u32, u32)| ((y * HEIGHT / height * WIDTH + x * WIDTH / width) * 3) as usize;
+    let rgb: Vec<u8> = places.into_iter().flat_map(|place| frame.rgb()[at(place)..][..3].to_vec()).collect();
+    Frame::new(frame.camera().clone(), frame.at(), width, height, rgb).unwrap()
+}
+
+#[test]
+fn what_a_camera_shows_that_comes_back_in_another_size_is_never_the_reference_unseen() {
+    for is_turned in [true, false] {
+        let (mut watcher, mut scene) = (Watcher::new(asked()), Scene { random: 1, frames: 0 });
+        assert_eq!(play(&mut watcher, &mut scene, 20, DAY), None);
+        for n in 0..200 {
+            let _ = watcher.look(resized(&scene.frame(DAY, None), (240, 180), is_turned));
+            // It is told after three seconds.
+            if !is_turned || n >= 20 {
+                assert_eq!(watcher.tamper().is_some(), is_turned, "{is_turned}, picture {n}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_suspicion_outlasts_a_reload_after_which_too_little_is_known() {
+    let masked = |x0, x1| Settings { masks: mask(x0, 0.0, x1, 1.0), ..asked() };
+    let (mut watcher, mut scene) = (Watcher::new(masked(0.5, 1.0)), Scene { random: 1, frames: 0 });
+    assert_eq!(play(&mut watcher, &mut scene, 8, DAY), None);
+    let mut turned = |watcher: &mut Watcher, pictures| {
+        for _ in 0..pictures {
+            let _ = watcher.look(resized(&scene.frame(DAY, None), (WIDTH, HEIGHT), true));
+        }
+        watcher.tamper()
+    };
+    assert_eq!(turned(&mut watcher, 5), None, "not certain yet");
+    watcher.reconfigure(masked(0.0, 0.5));
+    assert!(turned(&mut watcher, 20).is_some());
+}
+
 #[test]
 fn what_is_covered_at_the_moment_of_a_reload_is_told_all_the_same() {
     for reload in [asked(), Settings { masks: mask(0.4, 0.4, 0.6, 0.6), ..asked() }] {

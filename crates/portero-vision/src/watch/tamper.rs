@@ -148,8 +148,8 @@ impl TamperWatch {
             self.blocks = Blocks::of(grid, &self.masks);
         }
         let view = View::of(frame, grid, &self.blocks);
-        if resized && !settled {
-            // A covered camera that comes back in another size is covered still.
+        if resized {
+            // A camera that is covered while it is switched off, and comes back in another size, is covered.
             self.references.iter_mut().for_each(|reference| reference.resized(&view, &self.blocks));
         }
         if let Some(blank) = view.blank(&self.blocks) {
@@ -181,7 +181,7 @@ impl TamperWatch {
             match reference.likeness(view, &self.blocks) {
                 Some(like) => Some(verdict(&like)),
                 // Too little is known of what is not masked: it stays what it was.
-                None => self.state.map(Some),
+                None => self.state.or(self.suspicion.seen.filter(|seen| *seen != Tamper::Frozen)).map(Some),
             }
         };
         let switched = || other.edges(view, &self.blocks) >= SAME_EDGES;
