@@ -7,7 +7,7 @@
 //!
 //! This examines; what comes of it is for the caller to decide.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -65,26 +65,57 @@ pub fn examine_path(path: &Path) -> io::Result<Option<Distrust>> {
     examine(&File::open(path)?, path)
 }
 
-/// Examines a program: `name` itself where it holds a slash, else what `PATH` leads to. `None` when it can be trusted, or
-/// does not exist. A program that we may run but not read is examined by its path. Blocks on the file system.
-#[must_use]
-pub fn examine_program(name: &str) -> Option<Distrust> {
-    let path = program_path(name)?;
+/// Examines a program: `name` itself where it holds a slash, else what the folders of `search` lead to, as the system finds
+/// it. `None` when it can be trusted. A program that we may run but not read is examined by its path. Blocks on the file
+/// system.
+///
+/// # Errors
+/// There is no such program, it may not be run, or it cannot be examined.
+pub fn examine_program(name: &str, search: &OsStr) -> io::Result<Option<Distrust>> {
+    let path = program_path(name, search)?;
     match File::open(&path) {
-        Ok(file) => examine(&file, &path).ok().flatten(),
-        Err(_) => match way(&path).ok()? {
-            Way::Distrusted(distrust) => Some(distrust),
-            Way::LeadsTo(found) => of_file(&found, &path),
+        Ok(file) => examine(&file, &path),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match way(&path)? {
+            Way::Distrusted(distrust) => Ok(Some(distrust)),
+            Way::LeadsTo(found) => Ok(of_file(&found, &path)),
         },
+        Err(error) => Err(error),
     }
 }
 
-fn program_path(name: &str) -> Option<PathBuf> {
-    if name.contains('/') {
-        return Some(PathBuf::from(name));
+/// Examines the file that an argument of a program names, by itself or behind a `=`: it may be the script that is run.
+/// `None` as well when it names none. Blocks on the file system.
+///
+/// # Errors
+/// What the system says when the file cannot be opened or examined.
+pub fn examine_argument(argument: &str) -> io::Result<Option<Distrust>> {
+    let behind = argument.match_indices('=').map(|(at, _)| &argument[at + 1..]);
+    for path in std::iter::once(argument).chain(behind).map(Path::new).filter(|path| path.is_file()) {
+        if let Some(distrust) = examine_path(path)? {
+            return Ok(Some(distrust));
+        }
     }
-    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"));
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|path| path.is_file())
+    Ok(None)
+}
+
+fn program_path(name: &str, search: &OsStr) -> io::Result<PathBuf> {
+    if name.contains('/') {
+        let path = PathBuf::from(name);
+        if path.metadata()?.is_file() && may_run(&path) {
+            return Ok(path);
+        }
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is no program that may be run"));
+    }
+    let mut paths = std::env::split_paths(search).map(|folder| folder.join(name));
+    let found = paths.find(|path| path.is_file() && may_run(path));
+    found.ok_or_else(|| {
+        let folders = search.to_string_lossy();
+        io::Error::new(io::ErrorKind::NotFound, format!("no folder of PATH={folders} has it"))
+    })
+}
+
+fn may_run(path: &Path) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 fn of_file(file: &Metadata, path: &Path) -> Option<Distrust> {
@@ -104,10 +135,10 @@ fn of_owner(file: &Metadata, path: &Path) -> Option<Distrust> {
     if file.uid() == 0 || file.uid() == us {
         return None;
     }
-    let allowed = if us == 0 { "root".to_owned() } else { format!("root or the user {us} that runs this") };
+    let owner = if us == 0 { "root".to_owned() } else { format!("root or to user {us}, who runs this") };
     Some(Distrust {
         path: path.to_owned(),
-        fault: format!("belongs to user {}; allowed is {allowed}", file.uid()),
+        fault: format!("belongs to user {}; it must belong to {owner}", file.uid()),
         remedy: format!("chown -h root {}", path.display()),
     })
 }
@@ -115,7 +146,7 @@ fn of_owner(file: &Metadata, path: &Path) -> Option<Distrust> {
 fn writable(file: &Metadata, path: &Path, writers: &str) -> Distrust {
     Distrust {
         path: path.to_owned(),
-        fault: format!("has mode {:04o}: {writers}; allowed is its owner alone", file.mode() & 0o7777),
+        fault: format!("has mode {:04o}: {writers}; only its owner may write it", file.mode() & 0o7777),
         remedy: format!("chmod go-w {}", path.display()),
     }
 }
@@ -276,7 +307,7 @@ mod tests {
             return; // Only root can give files away.
         }
         let distrust = examine_path(&file).unwrap().unwrap();
-        assert!(distrust.fault.starts_with("belongs to user 4711; allowed is root"), "{distrust}");
+        assert!(distrust.fault.starts_with("belongs to user 4711; it must belong to root"), "{distrust}");
         chown(&file, Some(0), None).unwrap();
         let link = folder.path().join("link.toml");
         symlink(&file, &link).unwrap();
@@ -286,10 +317,41 @@ mod tests {
 
     #[test]
     fn a_program_is_found_as_the_system_finds_it() {
-        let (_folder, file) = site();
+        let (folder, file) = site();
+        let search = std::env::join_paths([folder.path(), Path::new("/usr/bin"), Path::new("/bin")]).unwrap();
         set(&file, 0o777);
-        assert!(examine_program(&file.to_string_lossy()).is_some());
-        assert_eq!(examine_program("sh"), None);
-        assert_eq!(examine_program("/no/such/program"), None);
+        assert!(examine_program(&file.to_string_lossy(), &search).unwrap().is_some());
+        assert_eq!(examine_program("sh", &search).unwrap(), None);
+        // What may not be run is passed over, as the system passes it over.
+        fs::write(folder.path().join("sh"), "x").unwrap();
+        set(&folder.path().join("sh"), 0o666);
+        assert_eq!(examine_program("sh", &search).unwrap(), None);
+        set(&folder.path().join("sh"), 0o777);
+        assert!(examine_program("sh", &search).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_program_that_cannot_be_found_or_run_is_never_trusted() {
+        let (_folder, file) = site();
+        for name in ["/no/such/program", "no-such-program", &file.to_string_lossy()] {
+            assert!(examine_program(name, OsStr::new("/usr/bin")).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_script_is_examined_however_an_argument_names_it() {
+        let (folder, file) = site();
+        set(&file, 0o666);
+        for argument in [
+            file.display().to_string(),
+            format!("--script={}", file.display()),
+            format!("a=b={}", file.display()),
+        ] {
+            assert!(examine_argument(&argument).unwrap().is_some(), "{argument}");
+        }
+        assert!(Path::new("Cargo.toml").is_file(), "a relative argument that exists");
+        assert_eq!(examine_argument("Cargo.toml").unwrap(), examine_path(Path::new("Cargo.toml")).unwrap());
+        assert_eq!(examine_argument(&folder.path().to_string_lossy()).unwrap(), None);
+        assert_eq!(examine_argument("--password=x").unwrap(), None);
     }
 }

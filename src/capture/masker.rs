@@ -114,8 +114,9 @@ impl fmt::Debug for Masker {
     }
 }
 
-/// Whether the argument that follows is a secret.
-fn takes_secret(argument: &str) -> bool {
+/// Whether the argument that follows this one is a secret.
+#[must_use]
+pub fn takes_secret(argument: &str) -> bool {
     let Some(name) = argument.strip_prefix('-') else { return false };
     let name = name.trim_start_matches('-');
     matches!(name, "p" | "P" | "u") || (is_secret_key(name) && !name.contains('='))

@@ -47,8 +47,9 @@ pub fn shown_url(url: &str) -> String {
     clean[..end.unwrap_or(clean.len())].to_owned()
 }
 
-/// Whether an option of this name takes a secret: `--password`, `api-key`, `-psw`.
-pub(super) fn is_secret_key(key: &str) -> bool {
+/// Whether what bears this name is a secret: `password`, `api-key`, `-psw`.
+#[must_use]
+pub fn is_secret_key(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
 }
@@ -122,15 +123,19 @@ fn in_url(text: &str, start: usize, extent: Extent, found: &mut Vec<Range<usize>
     }
 }
 
-/// What stands behind `password=` and its like.
+/// What stands behind `password=` and its like, with blanks around the `=` or none. In a sentence a quote ends it, and with
+/// the whole of a text no quote does.
 fn in_values(text: &str, extent: Extent, found: &mut Vec<Range<usize>>) {
     for (at, _) in text.match_indices('=') {
-        let value = at + 1;
-        if is_secret_key(&text[..at]) {
-            let end =
-                text[value..].find(|c: char| ends_value(c, extent)).map_or(text.len(), |end| value + end);
-            found.push(value..end);
+        if !is_secret_key(text[..at].trim_end()) {
+            continue;
         }
+        let mut value = text.len() - text[at + 1..].trim_start().len();
+        let is_quote = |c: &char| extent == Extent::Word && matches!(c, '"' | '\'' | '`');
+        let quote = text[value..].chars().next().filter(is_quote);
+        value += quote.map_or(0, char::len_utf8);
+        let is_end = |c: char| quote.map_or_else(|| ends_value(c, extent), |quote| c == quote);
+        found.push(value..text[value..].find(is_end).map_or(text.len(), |end| value + end));
     }
 }
 
@@ -181,6 +186,7 @@ mod tests {
             ("'http://h/cgi?a=b' is gone", "'http://h/cgi?***' is gone"),
             ("GET /cgi?-usr=admin&-psw=abc HTTP/1.1", "GET /cgi?-usr=admin&-psw=*** HTTP/1.1"),
             ("loginpas=abc auth=abc key=abc pass=abc", "loginpas=*** auth=*** key=*** pass=***"),
+            ("password = geheim, token = 'zei chen'", "password = *** token = '***'"),
             ("rtsp://admin:geheim/live", "rtsp://admin:***/live"),
             ("/cfg/admin:geheim@10.0.0.7/live does not exist", "/cfg/***@10.0.0.7/live does not exist"),
             ("rtsp:/admin:geheim@h/live", "***@h/live"),

@@ -165,8 +165,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         What::List { place, which, limit, json } => {
             let record = place.open()?;
             list(&record.reader, &which.filter(), *limit, *json, &mut out)?;
-            if let Some(trouble) = store::trouble(&record.path).filter(|_| !json) {
-                writeln!(out, "NOT EVERYTHING IS HERE: {trouble}")?;
+            if let Some(trouble) = store::trouble(&record.path) {
+                let line = format!("INCOMPLETE: {trouble}");
+                // A program that reads JSON gets nothing else, and whoever started it learns of this all the same.
+                if *json { writeln!(std::io::stderr(), "{line}")? } else { writeln!(out, "{line}")? }
             }
         }
         What::Show { place, id, snapshot, clip, json } => {

@@ -51,13 +51,13 @@ pub(crate) fn start(verbose: u8) {
     builder.init();
 }
 
-/// The filters with every level that has no name before it made one of our own modules: what the libraries log in detail
-/// are whole conversations, logins and all. Whoever wants that names the library.
+/// The filters with every level that has no name before it made one of our own modules, as the help says: what the
+/// libraries log in detail are whole conversations, logins and all. Whoever wants that names the library.
 fn ours_only(filters: &str) -> String {
     let (directives, pattern) = filters.split_at(filters.find('/').unwrap_or(filters.len()));
     let ours = |directive: &str| match directive.trim().parse::<LevelFilter>() {
-        Ok(level) if level > LevelFilter::Warn => format!("portero={level}"),
-        _ => directive.to_owned(),
+        Ok(level) => format!("portero={level}"),
+        Err(_) => directive.to_owned(),
     };
     directives.split(',').map(ours).collect::<Vec<_>>().join(",") + pattern
 }
@@ -107,7 +107,8 @@ mod tests {
         for (asked, given) in [
             ("trace", "portero=TRACE"),
             ("debug,retina=trace", "portero=DEBUG,retina=trace"),
-            ("error", "error"),
+            ("error", "portero=ERROR"),
+            ("off", "portero=OFF"),
             ("portero::capture=trace", "portero::capture=trace"),
             ("trace/camera", "portero=TRACE/camera"),
         ] {

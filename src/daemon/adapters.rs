@@ -51,9 +51,14 @@ impl CommandLink for DoorLink {
         let Some(link) = &self.0 else {
             return Err(LinkDown::NotSent("no broker is configured".to_owned()));
         };
+        // Each by its name: a new reason must not count as a refusal unless nothing was sent.
         link.send(topic, payload, deadline).map_err(|down| match down {
             notify::LinkDown::Unconfirmed => LinkDown::Unconfirmed(down.to_string()),
-            _ => LinkDown::NotSent(down.to_string()),
+            notify::LinkDown::NotConnected
+            | notify::LinkDown::NoAnswer
+            | notify::LinkDown::TooLate
+            | notify::LinkDown::Busy
+            | notify::LinkDown::Invalid(_) => LinkDown::NotSent(down.to_string()),
         })
     }
 }

@@ -35,7 +35,13 @@ impl Rate {
         self.pictures += 1;
         let window = WINDOW.max(Duration::from_secs_f32(FEWEST / needed.max(0.001)));
         let passed = now.since(self.began);
-        if needed <= 0.0 || passed < window {
+        if needed <= 0.0 {
+            // Rules that need nothing, as after a reload, have nothing to complain of.
+            let is_news = self.short.is_some();
+            self.restart(now);
+            return is_news;
+        }
+        if passed < window {
             return false;
         }
         // The first picture of a window opens it.
@@ -68,5 +74,16 @@ mod tests {
         let news = (0..200u64).map(|n| 60_000 + n * 200).filter(|ms| rate.gave(2.0, at(*ms))).count();
         assert_eq!((news, rate.complaint(2.0)), (1, None));
         assert!(!(0..1000u64).any(|n| rate.gave(0.0, at(100_000 + n * 5_000))), "no rule needs any");
+    }
+
+    #[test]
+    fn no_complaint_stays_when_a_reload_makes_the_rules_need_no_rate() {
+        let at = |ms: u64| Stamp::new(ms * 1000, 0);
+        let mut rate = Rate::new(at(0));
+        assert_eq!((0..12u64).filter(|n| rate.gave(2.0, at(n * 1000))).count(), 1);
+        assert!(rate.complaint(2.0).is_some());
+        assert!(rate.gave(0.0, at(13_000)), "that it is over is told");
+        assert_eq!(rate.complaint(0.0), None);
+        assert!(!rate.gave(0.0, at(14_000)), "once");
     }
 }

@@ -27,8 +27,14 @@ pub(super) fn reload(topology: &mut Topology, path: &Path) {
         warn!("[{part}] has changed: it takes effect after a restart");
     }
     let rules = loaded.config.rules.rules.len();
-    topology.swap(loaded.config);
-    info!("reloaded {}: {rules} rules in force", path.display());
+    if topology.swap(loaded.config) {
+        info!("reloaded {}: {rules} rules in force", path.display());
+    } else {
+        warn!(
+            "read {}: the rules are too far behind to be told, the old ones are in force until they have caught up",
+            path.display()
+        );
+    }
 }
 
 /// The sections that differ and cannot be swapped while running.

@@ -64,6 +64,7 @@ pub(super) fn watch(
         if signals.reload.swap(false, Ordering::Relaxed) {
             reload::reload(topology, &options.config_path);
         }
+        topology.tell_again();
         topology.tell_record();
         if let Some(part) = topology.ended_early() {
             topology.tell_record();

@@ -1,6 +1,7 @@
 //! All parts of the running daemon, how they are joined, and how they are taken apart again.
 
 mod gauges;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +35,7 @@ use crate::slots::Slots;
 use crate::store::{Firing, Job, Opening, Recorded, Recorder, RecorderHealth, Store};
 use crate::track;
 use crate::words::in_words;
+use telling::Telling;
 
 /// Looks waiting for the rules, beyond the one that each worker holds.
 const SEEN_QUEUE: usize = 16;
@@ -41,6 +43,9 @@ const SEEN_QUEUE: usize = 16;
 const OURSELVES: &str = "/proc/self/exe";
 /// Decisions waiting for the recorder.
 const JOB_QUEUE: usize = 256;
+
+/// So long the main thread waits for rules that are behind, before it tries again later.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The grants' way to the doors; taken away when stopping, after which grants are refused.
 type DoorGate = Arc<Mutex<Option<Sender<Grant>>>>;
@@ -76,7 +81,7 @@ pub(super) struct Topology {
     to_rules: Option<Sender<ToRules>>,
     jobs: Option<Sender<Job>>,
     gate: DoorGate,
-    clock_synchronised: Option<bool>,
+    telling: Telling,
     cameras: Stage,
     workers: Crew,
     rules: Stage,
@@ -121,7 +126,7 @@ impl Topology {
             to_rules: Some(to_rules),
             jobs: Some(jobs),
             gate: Arc::new(Mutex::new(Some(grants))),
-            clock_synchronised: None,
+            telling: Telling::default(),
             started: clock.now(),
             model,
             detector,
@@ -330,8 +335,9 @@ impl Topology {
         ended.or_else(|| self.clips.ended()).map(str::to_owned)
     }
 
-    /// Hands new rules to the rules thread.
-    pub(super) fn swap(&mut self, config: Config) {
+    /// Hands new rules to the rules thread. Whether it has taken them: else they are kept, and [`Topology::tell_again`]
+    /// hands them over.
+    pub(super) fn swap(&mut self, config: Config) -> bool {
         let mut kept = config.kept();
         for (desk, camera) in self.desks.iter().zip(&config.cameras) {
             let masks = desk.replace_watch(camera.watch.clone());
@@ -341,30 +347,34 @@ impl Topology {
         }
         // Before the rules hear of it: none of their events may have a clip that shows what is masked now.
         self.clips.orders.keep(kept);
-        let (rules, wishes) = (Arc::new(config.rules.clone()), Arc::new(config.wishes.clone()));
-        self.tell_rules(ToRules::Swap(rules, wishes, Arc::clone(&config.sha256)));
+        self.telling.keep(config);
+        self.tell_config(PATIENCE)
+    }
+
+    /// Tells the rules of a reload that they were too far behind to be told of.
+    pub(super) fn tell_again(&mut self) {
+        if self.tell_config(Duration::ZERO) {
+            info!("the rules have caught up: {} rules in force", self.config.rules.rules.len());
+        }
+    }
+
+    /// Whether the rules have been told just now of a reload. Only then it is what runs.
+    fn tell_config(&mut self, patience: Duration) -> bool {
+        let Some(config) = self.telling.config(self.to_rules.as_ref(), patience) else { return false };
         self.config.wishes = config.wishes;
         self.config.rules = config.rules;
         self.config.sha256 = config.sha256;
         for (running, new) in self.config.cameras.iter_mut().zip(config.cameras) {
             (running.watch, running.copies) = (new.watch, new.copies);
         }
-    }
-
-    fn tell_rules(&self, message: ToRules) {
-        if let Some(rules) = &self.to_rules
-            && rules.send_timeout(message, Duration::from_secs(5)).is_err()
-        {
-            warn!("the rules are too far behind to be told");
-        }
+        true
     }
 
     /// Looks whether the wall clock is synchronised, and tells the rules when that has changed.
     pub(super) fn look_at_clock(&mut self) {
         let Some(synchronised) = clock::is_synchronised() else { return };
-        if self.clock_synchronised.replace(synchronised) != Some(synchronised) {
+        if self.telling.clock(synchronised, self.to_rules.as_ref(), PATIENCE) {
             info!("the wall clock is {}synchronised", if synchronised { "" } else { "not " });
-            self.tell_rules(ToRules::ClockSync(synchronised));
         }
     }
 

@@ -1,8 +1,8 @@
 //! Does every part of the daemon still turn?
 //!
 //! Each part has a number that changes while it works, its beat, or is at rest, waiting for work without turning. A beat
-//! that stands for too long is a part that hangs: then systemd's watchdog is left alone, and systemd starts the daemon
-//! anew.
+//! that stands for too long is a part that hangs: then systemd's watchdog is no longer notified, and systemd starts
+//! the daemon anew.
 
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ impl Watchdog {
             .collect();
         let hangs = self.hanging(now);
         if let Some(part) = hangs {
-            error!("the {part} hangs: the watchdog is left alone");
+            error!("the {part} hangs: systemd's watchdog is no longer notified");
         }
         hangs.is_none()
     }

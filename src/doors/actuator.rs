@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::command::CommandActuator;
+use super::leftover;
 use super::mqtt::MqttActuator;
 use super::{Kind, Order, Settings};
 use crate::domain::{EventId, Outcome, Stamp};
@@ -23,15 +24,16 @@ pub trait Actuator: Send {
         false
     }
 
-    /// How long after its grant an opening may end at the latest.
+    /// How long after its start an opening may end at the latest.
     fn longest(&self) -> Duration {
         Duration::ZERO
     }
 
     /// Ends what the opening of `event` by an earlier run of the daemon has left running; says whether there was
     /// anything. May block for some seconds.
-    fn end_leftover(&mut self, _event: EventId) -> bool {
-        false
+    fn end_leftover(&mut self, event: EventId) -> bool {
+        // The door may have been opened by a program before the configuration was changed.
+        leftover::end(event)
     }
 }
 

@@ -5,6 +5,7 @@
 //! daemon dies. The outcome is told when the program itself has ended; the door stays busy until the supervisor has
 //! ended, too, because then nothing is left.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -13,6 +14,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitSta
 use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::Signal;
 
 use super::leftover;
 use super::supervisor::{ENDED, LAST_WORDS, LATE, NOT_STARTED, PROGRAM_COMMAND, TIMEOUT};
@@ -27,8 +29,14 @@ const NAP: Duration = Duration::from_millis(5);
 const TAIL: usize = 1024;
 /// At most so much is read from it in one turn, in bytes: a flood must not hold the loop.
 const READ_PER_TURN: usize = 64 << 10;
-/// Where programs are looked for when the daemon itself has no PATH.
+/// Where they are looked for when the daemon itself has no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The folders in which the programs of doors are looked for.
+#[must_use]
+pub fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| PATH.into())
+}
 
 /// Runs one program per opening.
 pub(super) struct CommandActuator {
@@ -61,7 +69,7 @@ impl CommandActuator {
             .arg("--")
             .args(&self.argv)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_else(|| PATH.into()))
+            .env("PATH", search_path())
             .env("PORTERO_DOOR", grant.door.as_str())
             .env(leftover::EVENT, grant.event.to_string())
             .env("PORTERO_RULE", grant.rule.as_ref().map_or("", RuleId::as_str))
@@ -76,7 +84,7 @@ impl CommandActuator {
 impl Actuator for CommandActuator {
     fn start(&mut self, order: &Order<'_>) -> Started {
         if self.leftover.is_some_and(leftover::is_alive) {
-            let why = "busy: what an earlier run of the daemon left running does not end";
+            let why = "busy: a program from an earlier run is still running";
             return Started::Ended(Outcome::Refused(why.to_owned()));
         }
         self.leftover = None;
@@ -112,7 +120,7 @@ impl Actuator for CommandActuator {
     }
 
     fn longest(&self) -> Duration {
-        self.time_limit + LAST_WORDS
+        self.time_limit + LAST_WORDS + GRACE
     }
 
     fn end_leftover(&mut self, event: EventId) -> bool {
@@ -135,6 +143,8 @@ struct Running {
     tail: Vec<u8>,
     started: Stamp,
     max_age: Duration,
+    /// Since when what the supervisor has left undone is being ended.
+    ending: Option<Stamp>,
     is_over: bool,
 }
 
@@ -156,6 +166,7 @@ impl Running {
             tail: Vec::new(),
             started: order.clock.now(),
             max_age: order.max_age,
+            ending: None,
             is_over: false,
         };
         // On failure `running` is dropped, and the program with it.
@@ -167,13 +178,13 @@ impl Running {
     fn poll(&mut self, time_limit: Duration, program: &str, now: Stamp) -> Option<Outcome> {
         self.read_stderr();
         // Asked before the report is read: what ends after this has not said its last word yet.
-        let is_over = self.is_over(time_limit, now);
+        let has_no_more_words = self.is_over(time_limit, now) || self.ending.is_some();
         self.read_report();
         let line = self.said.split(|byte| *byte == b'\n').next().map(String::from_utf8_lossy);
         let line = line.filter(|_| self.said.contains(&b'\n')).map(|line| line.into_owned());
         match line {
             Some(line) => Some(self.outcome(&line, time_limit, program)),
-            None if is_over => {
+            None if has_no_more_words => {
                 Some(Outcome::Failed(self.with_last_words("its supervisor ended early".to_owned())))
             }
             None => None,
@@ -201,38 +212,49 @@ impl Running {
         }
     }
 
-    /// Whether everything has ended. A supervisor that does not end in time, or that was killed, is made up for.
+    /// Whether everything has ended. A supervisor that does not end in time, or that was killed, is made up for. Never
+    /// blocks: what does not end, as it hangs in a driver, keeps this door busy and no other.
     fn is_over(&mut self, time_limit: Duration, now: Stamp) -> bool {
         if self.is_over {
             return true;
         }
-        match self.supervisor.try_wait() {
-            Ok(Some(status)) => {
-                self.is_over = true;
-                if !status.success() {
-                    leftover::end(self.event);
-                }
-            }
+        let status = self.supervisor.try_wait();
+        if let Some(since) = self.ending {
+            // A supervisor that cannot be waited for bears the mark, like all that it has started.
+            self.is_over = !matches!(status, Ok(None)) && self.is_ended(since, now);
+            return self.is_over;
+        }
+        match status {
+            Ok(Some(status)) if status.success() => self.is_over = true,
+            Ok(Some(_)) => self.give_up(now),
             Ok(None) if now.since(self.started) > time_limit + LAST_WORDS + GRACE => {
                 log::error!("event {}: the supervisor of the door's program does not end", self.event);
-                self.give_up();
+                self.give_up(now);
             }
             Ok(None) => {}
             Err(error) => {
                 log::error!("event {}: its supervisor cannot be waited for: {error}", self.event);
-                self.give_up();
+                self.give_up(now);
             }
         }
         self.is_over
     }
 
-    /// Kills the supervisor and everything that bears the event.
-    fn give_up(&mut self) {
-        self.is_over = true;
+    /// Kills the supervisor and asks everything that bears the event to end.
+    fn give_up(&mut self, now: Stamp) {
+        self.ending = Some(now);
         // It may have ended in the meantime, which is what is wanted.
         let _ = self.supervisor.kill();
-        let _ = self.supervisor.wait();
-        leftover::end(self.event);
+        let left = leftover::signal(self.event, Signal::TERM);
+        self.is_over = left == 0 && !matches!(self.supervisor.try_wait(), Ok(None));
+    }
+
+    /// Whether nothing bears the event any more; kills what does when it was asked long enough ago.
+    fn is_ended(&self, since: Stamp, now: Stamp) -> bool {
+        if now.since(since) < LAST_WORDS {
+            return !leftover::is_alive(self.event);
+        }
+        leftover::signal(self.event, Signal::KILL) == 0
     }
 
     fn with_last_words(&self, what: String) -> String {
@@ -284,7 +306,9 @@ impl Drop for Running {
             waited += NAP;
         }
         if !self.is_over {
-            self.give_up();
+            let _ = self.supervisor.kill();
+            leftover::end(self.event);
+            let _ = self.supervisor.try_wait();
         }
     }
 }

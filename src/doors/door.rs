@@ -13,21 +13,23 @@ pub(super) struct Door {
     running: Option<EventId>,
     /// The last opening has been told, and something that it started still runs.
     lingering: bool,
+    /// That opening was not refused.
+    has_opened: bool,
     /// End of the last opening.
     last: Option<Stamp>,
 }
 
 impl Door {
     pub(super) fn new(settings: Settings, actuator: Box<dyn Actuator>) -> Self {
-        Self { settings, actuator, running: None, lingering: false, last: None }
+        Self { settings, actuator, running: None, lingering: false, has_opened: false, last: None }
     }
 
     /// Takes over the last opening of the run before, which began `at`. Ends what it left running; may block for some
     /// seconds over that.
     pub(super) fn resume(&mut self, event: EventId, at: Stamp, clock: &dyn Clock) {
         let now = clock.now();
-        // When it ended is not recorded: as late as it can have been.
-        let ended = at.plus(self.actuator.longest()).min(now);
+        // When it began and ended is not recorded: as late as it can have been.
+        let ended = at.plus(self.settings.max_age).plus(self.actuator.longest()).min(now);
         let last = if self.actuator.end_leftover(event) { clock.now() } else { ended };
         self.last = Some(self.last.map_or(last, |known| known.max(last)));
     }
@@ -85,7 +87,7 @@ impl Door {
         let since = now.since(self.last?);
         (since < self.settings.min_interval).then(|| {
             format!(
-                "busy: the door was opened {since:.1?} ago, allowed is every {:.1?}",
+                "busy: the door was opened {since:.1?} ago, it may be opened once every {:.1?}",
                 self.settings.min_interval
             )
         })
@@ -93,14 +95,21 @@ impl Door {
 
     pub(super) fn poll(&mut self, now: Stamp) -> Option<(EventId, Outcome)> {
         if self.lingering && !self.actuator.is_busy(now) {
-            (self.lingering, self.last) = (false, Some(now));
+            self.lingering = false;
+            // Nor does the end of what was refused begin an interval.
+            if self.has_opened {
+                self.last = Some(now);
+            }
         }
         let event = self.running?;
         let outcome = self.actuator.poll(now)?;
         self.running = None;
         self.lingering = self.actuator.is_busy(now);
-        // Also after a failure: nobody knows how far it came.
-        self.last = Some(now);
+        // Also after a failure: nobody knows how far it came. Only a refusal says that nothing was done.
+        self.has_opened = !matches!(outcome, Outcome::Refused(_));
+        if self.has_opened {
+            self.last = Some(now);
+        }
         Some((event, outcome))
     }
 }

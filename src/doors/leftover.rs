@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
+use super::supervisor::LAST_WORDS;
 use crate::domain::EventId;
 
 /// The variable that names the event.
@@ -18,23 +19,24 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Between two looks.
 const NAP: Duration = Duration::from_millis(10);
 
-/// Kills what the opening of `event` has left running, and waits until it is gone, some seconds at most. Says whether
-/// there was anything.
+/// Ends what the opening of `event` has left running: asks it to, kills it when it has not ended after [`LAST_WORDS`],
+/// and waits until it is gone, some seconds at most. Says whether there was anything.
 pub(super) fn end(event: EventId) -> bool {
-    let (mut found, mut waited) = (false, Duration::ZERO);
-    loop {
-        let left = kill(event);
-        if left == 0 {
-            return found;
-        }
-        found = true;
-        if waited >= PATIENCE {
-            log::error!("{left} processes that event {event} has started do not end");
-            return found;
-        }
+    if signal(event, Signal::TERM) == 0 {
+        return false;
+    }
+    let mut waited = Duration::ZERO;
+    while waited < LAST_WORDS + PATIENCE {
         std::thread::sleep(NAP);
         waited += NAP;
+        let left =
+            if waited < LAST_WORDS { usize::from(is_alive(event)) } else { signal(event, Signal::KILL) };
+        if left == 0 {
+            return true;
+        }
     }
+    log::error!("what event {event} has started does not end");
+    true
 }
 
 /// Whether anything of the opening of `event` still runs.
@@ -43,19 +45,19 @@ pub(super) fn is_alive(event: EventId) -> bool {
     processes().any(|pid| bears(pid, &mark))
 }
 
-/// Kills every process that bears the event; returns how many there were.
-fn kill(event: EventId) -> usize {
+/// Sends `signal` to every process that bears the event; returns how many there were. Never blocks.
+pub(super) fn signal(event: EventId, signal: Signal) -> usize {
     let mark = mark(event);
     let marked = processes().filter(|pid| bears(*pid, &mark));
-    marked.filter(|pid| kill_if_marked(*pid, &mark)).count()
+    marked.filter(|pid| signal_if_marked(*pid, &mark, signal)).count()
 }
 
-/// Kills the process unless its number became another's since it was looked at.
-fn kill_if_marked(pid: Pid, mark: &[u8]) -> bool {
+/// Signals the process unless its number became another's since it was looked at.
+fn signal_if_marked(pid: Pid, mark: &[u8], signal: Signal) -> bool {
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
     // Asked again: now the handle is fast, and names the process that bears the mark or none.
     let is_it = bears(pid, mark);
-    if is_it && let Err(error) = pidfd_send_signal(&process, Signal::KILL) {
+    if is_it && let Err(error) = pidfd_send_signal(&process, signal) {
         log::debug!("process {pid:?} cannot be ended: {error}");
     }
     is_it

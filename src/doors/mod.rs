@@ -38,6 +38,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 pub use actuator::{Actuator, CommandLink, LinkDown, Started};
+pub use command::search_path;
 pub use grant::{Grant, Order};
 pub use settings::{DEFAULT_MIN_INTERVAL, Kind, Mode, Settings};
 pub use supervisor::{PROGRAM_COMMAND, supervise};
@@ -87,6 +88,9 @@ impl Doors {
     pub fn resume(&mut self, door: &DoorId, event: EventId, at: Stamp, clock: &dyn Clock) {
         if let Some(door) = self.doors.get_mut(door) {
             door.resume(event, at, clock);
+        } else {
+            // The door is gone, and what opened it may not be.
+            leftover::end(event);
         }
     }
 

@@ -123,7 +123,7 @@ impl States {
         }
     }
 
-    /// The messages that bring the broker up to date, at most `room` of them and one more, counted as told.
+    /// The messages that bring the broker up to date, at most `room` of them and the rest of one camera's, counted as told.
     pub(super) fn take_changes(&self, settings: &Settings, room: usize) -> Vec<Message> {
         let mut messages = self.record_changes(settings);
         for row in self.table().iter_mut() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::alarm::Alarms;
 use super::ledger::Ledger;
@@ -10,6 +11,9 @@ use super::view::{Context, View, is_somebody};
 use super::watch::Watch;
 use super::{Input, Rule, RuleSet, Trigger};
 use crate::domain::{CameraId, CameraState, Decision, DoorId, Prediction, RuleId, Scene, Stamp, ZoneId};
+
+/// How long the limits of a rule that was taken out are remembered.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// The state of all rules. See the [room's page](super) for what decides what.
 #[derive(Debug, Clone)]
@@ -28,6 +32,18 @@ pub struct Engine {
     mode: Option<String>,
     clock_trusted: bool,
     ignored: u64,
+    /// The limits of rules that a reload has taken out, for an hour: the next may bring them back.
+    gone: BTreeMap<RuleId, Gone>,
+}
+
+/// What is remembered of a rule that is no longer in force.
+#[derive(Debug, Clone)]
+struct Gone {
+    /// When it was taken out.
+    at: Stamp,
+    ledger: Ledger,
+    /// When it last fired at each camera.
+    fired: Vec<(CameraId, Stamp)>,
 }
 
 /// What was last heard of a door. Recorded for conditions to come.
@@ -70,6 +86,7 @@ impl Engine {
             mode: None,
             clock_trusted: true,
             ignored: 0,
+            gone: BTreeMap::new(),
             rules,
         }
     }
@@ -100,7 +117,7 @@ impl Engine {
             Input::Contact { door, open } => self.door(door, |facts| facts.open = Some(*open)),
             Input::Mode(mode) => self.mode = Some(mode.clone()),
             Input::ClockSync(synchronised) => self.clock_trusted = *synchronised,
-            Input::ConfigSwap(rules) => self.swap(Arc::clone(rules)),
+            Input::ConfigSwap(rules) => self.swap(Arc::clone(rules), now),
         }
         Vec::new()
     }
@@ -111,14 +128,19 @@ impl Engine {
     pub fn remember(&mut self, rule: &RuleId, camera: &CameraId, at: Stamp) {
         let Some(place) = self.rules.rules.iter().position(|known| known.id == *rule) else { return };
         self.ledgers[place].enter(self.rules.rules[place].max_per_hour, at);
+        for watch in self.watches(place, camera) {
+            watch.last_fired = watch.last_fired.max(Some(at));
+        }
+    }
+
+    /// The watches of the rule at `place` before `camera`.
+    fn watches(&mut self, place: usize, camera: &CameraId) -> impl Iterator<Item = &mut Watch> {
         let views = self.views.get_mut(camera).into_iter().flat_map(BTreeMap::values_mut);
         let watches = views
             .flat_map(|view| &mut view.watches)
             .chain(self.stages.get_mut(camera).into_iter().flat_map(Stage::watches))
             .chain(self.alarms.get_mut(camera).into_iter().flat_map(|alarms| &mut alarms.watches));
-        for watch in watches.filter(|watch| watch.rule == place) {
-            watch.last_fired = watch.last_fired.max(Some(at));
-        }
+        watches.filter(move |watch| watch.rule == place)
     }
 
     /// The rules in force.
@@ -212,8 +234,9 @@ impl Engine {
     }
 
     /// Puts `rules` in force and carries over what belongs to those that keep their name.
-    fn swap(&mut self, rules: Arc<RuleSet>) {
+    fn swap(&mut self, rules: Arc<RuleSet>, now: Stamp) {
         let mut old = std::mem::replace(self, Self::new(rules));
+        self.gone = old.take_gone(&self.rules, now);
         self.mode = old.mode.take();
         self.clock_trusted = old.clock_trusted;
         self.ignored = old.ignored;
@@ -258,6 +281,37 @@ impl Engine {
                 }
             }
         }
+        self.bring_back();
+    }
+
+    /// What is to be remembered of the rules that `new` leaves out, and still is of others.
+    fn take_gone(&mut self, new: &RuleSet, now: Stamp) -> BTreeMap<RuleId, Gone> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|_, rule| now.since(rule.at) < HOUR);
+        let rules = Arc::clone(&self.rules);
+        let left_out = |rule: &Rule| !new.rules.iter().any(|other| other.id == rule.id);
+        for (place, rule) in rules.rules.iter().enumerate().filter(|(_, rule)| left_out(rule)) {
+            let mut fired = Vec::new();
+            for camera in &rule.cameras {
+                let last = self.watches(place, camera).filter_map(|watch| watch.last_fired).max();
+                fired.extend(last.map(|at| (camera.clone(), at)));
+            }
+            let ledger = std::mem::take(&mut self.ledgers[place]);
+            gone.insert(rule.id.clone(), Gone { at: now, ledger, fired });
+        }
+        gone
+    }
+
+    /// Gives the rules that have come back the limits that they had.
+    fn bring_back(&mut self) {
+        let rules = Arc::clone(&self.rules);
+        for (place, rule) in rules.rules.iter().enumerate() {
+            let Some(gone) = self.gone.remove(&rule.id) else { continue };
+            self.ledgers[place] = gone.ledger;
+            for (camera, at) in gone.fired {
+                self.watches(place, &camera).for_each(|watch| watch.last_fired = Some(at));
+            }
+        }
     }
 }
 
@@ -265,10 +319,12 @@ impl Engine {
 fn carry_view(view: &mut View, old: Option<&View>, rules: &RuleSet) {
     let Some(old) = old else { return };
     view.window = old.window.clone();
-    view.run = old.run;
+    (view.run, view.withheld) = (old.run, old.withheld);
     view.somebody = view.window.register(|seen| is_somebody(seen, rules));
     for watch in &mut view.watches {
-        watch.register = view.window.register(|seen| seen.counts_for(&rules.rules[watch.rule]));
+        let rule = &rules.rules[watch.rule];
+        watch.register = view.window.register(|seen| seen.counts_for(rule));
+        watch.proof = view.window.register(|seen| seen.proves(rule));
     }
     for doorway in &mut view.doorways {
         if let Some(old) = old.doorways.iter().find(|old| old.door == doorway.door) {
@@ -293,5 +349,6 @@ fn carry_watch(watch: &mut Watch, rule: &Rule, old: &Watch, old_rule: &Rule) {
         && rule.agree == old_rule.agree;
     if same_evidence {
         watch.agreed_since = old.agreed_since;
+        watch.proven_since = old.proven_since;
     }
 }

@@ -90,6 +90,21 @@ pub(super) fn matches(rule: &Rule, history: &[(bool, &Prediction)], gap: Duratio
     at(last).since(at(since)) >= rule.hold && open(rule, at(last).wall_us())
 }
 
+/// The same by the pictures alone that are not withheld: the others are there, and show nobody.
+pub(super) fn matches_openly(rule: &Rule, history: &[(bool, &Prediction)], gap: Duration) -> bool {
+    let nobody = |p: &Prediction| Prediction {
+        top: vec![(Label::new("nobody").unwrap(), Score::new(p.score()).unwrap())],
+        rejected: false,
+        ..p.clone()
+    };
+    let open: Vec<(bool, Prediction)> = history
+        .iter()
+        .map(|(lost, p)| (*lost, if p.withheld.is_some() { nobody(p) } else { (*p).clone() }))
+        .collect();
+    let open: Vec<(bool, &Prediction)> = open.iter().map(|(lost, p)| (*lost, p)).collect();
+    matches(rule, history, gap) && matches(rule, &open, gap)
+}
+
 /// `workdays` by arithmetic on days since a Monday.
 pub(super) fn open(rule: &Rule, wall_us: i64) -> bool {
     let Some(during) = &rule.during else { return true };
@@ -117,7 +132,7 @@ pub(super) fn may_grant(
         && rule.cameras.contains(&p.camera)
         && rule.zone == p.zone
         && (rule.during.is_none() || trusted(story, upto))
-        && matches(rule, &history(story, upto, p), secs(3.0))
+        && matches_openly(rule, &history(story, upto, p), secs(3.0))
 }
 
 #[test]

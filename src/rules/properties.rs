@@ -93,18 +93,21 @@ fn prediction() -> impl Strategy<Value = Prediction> {
     ];
     let camera = prop_oneof![3 => Just("a"), 1 => Just("b")];
     let zone = prop_oneof![3 => Just(None), 1 => Just(Some("porch"))];
-    (camera, zone, top).prop_map(|(camera, zone, (first, score, second, rejected))| Prediction {
-        camera: CameraId::new(camera).unwrap(),
-        zone: zone.map(|z| ZoneId::new(z).unwrap()),
-        frame: FrameRef::new(FrameSeq(0), Stamp::new(0, 0)),
-        withheld: None,
-        model: ModelId::new("m").unwrap(),
-        top: vec![
-            (Label::new(first).unwrap(), Score::new(score).unwrap()),
-            (Label::new("other").unwrap(), Score::new(second).unwrap()),
-        ],
-        rejected,
-        latency: Duration::ZERO,
+    let withheld = prop_oneof![5 => Just(None), 1 => Just(Some(Withheld::Unsteady))];
+    (camera, zone, top, withheld).prop_map(|(camera, zone, (first, score, second, rejected), withheld)| {
+        Prediction {
+            camera: CameraId::new(camera).unwrap(),
+            zone: zone.map(|z| ZoneId::new(z).unwrap()),
+            frame: FrameRef::new(FrameSeq(0), Stamp::new(0, 0)),
+            withheld,
+            model: ModelId::new("m").unwrap(),
+            top: vec![
+                (Label::new(first).unwrap(), Score::new(score).unwrap()),
+                (Label::new("other").unwrap(), Score::new(second).unwrap()),
+            ],
+            rejected,
+            latency: Duration::ZERO,
+        }
     })
 }
 

@@ -123,12 +123,15 @@ pub(super) fn denial(stood: Duration, refusals: &[(&Rule, String)]) -> String {
 pub(super) struct Grounds {
     pub(super) standing: Standing,
     pub(super) clock_trusted: bool,
+    /// Why the newest picture opens no door.
     pub(super) withheld: Option<Withheld>,
+    /// Why an earlier one did not, where too few are left without it.
+    pub(super) lacked: Option<Withheld>,
 }
 
 /// What a rule that opens the door lacked.
 pub(super) fn refusal(rule: &Rule, watch: &Watch, window: &Window, grounds: &Grounds) -> String {
-    let &Grounds { standing, clock_trusted, withheld } = grounds;
+    let &Grounds { standing, clock_trusted, withheld, lacked } = grounds;
     match (standing, &rule.during) {
         (Standing::NotAgreed, _) => shortfall(rule, window),
         (Standing::Held(held), _) => format!("held {} of {}", seconds(held), seconds(rule.hold)),
@@ -137,6 +140,9 @@ pub(super) fn refusal(rule: &Rule, watch: &Watch, window: &Window, grounds: &Gro
             "the newest prediction does not count".into()
         }
         (Standing::Matches, _) if let Some(why) = withheld => why.to_string(),
+        (Standing::Matches, _) if let Some(why) = lacked => {
+            format!("too many of its pictures do not count: {why}")
+        }
         (Standing::Matches, Some(during)) if !clock_trusted => {
             format!("the clock is not synchronised, so schedule {} grants nothing", during.schedule)
         }

@@ -348,11 +348,31 @@ fn a_reload_neither_fires_again_nor_lifts_a_cooldown() {
     let fired = ["0.0 log (r)", "5.2 log (new)", "15.6 log (new)", "15.6 log (r)", "25.8 log (new)"];
     player.expect(&fired);
     assert_eq!(player.engine.suppressed(&rules[0].id), 2, "once by cooldown, once by budget");
-    // A rule that was gone and comes back starts anew.
-    player.swap(&[]);
-    player.swap(&rules);
+}
+
+#[test]
+fn a_rule_that_one_reload_takes_out_and_the_next_brings_back_keeps_its_limits() {
+    let rules = [Rule { cooldown: secs(10.0), max_per_hour: Some(2), ..log_rule("r") }];
+    let away = |player: &mut Player, pause: &str| {
+        player.swap(&[]);
+        player.play(pause);
+        player.swap(&rules);
+    };
+    let mut player = Player::new(&rules);
     player.play("p");
-    player.expect(&[&fired[..], &["26.0 log (r)"]].concat());
+    away(&mut player, "[5s]");
+    player.play("p");
+    player.expect(&["0.0 log (r)"]);
+    away(&mut player, "[9s]");
+    player.play("p");
+    player.expect(&["0.0 log (r)", "14.4 log (r)"]);
+    away(&mut player, "[20s]");
+    player.play("p");
+    assert_eq!(player.decisions.len(), 2, "the budget of the hour is used up");
+    assert_eq!(player.engine.suppressed(&rules[0].id), 2);
+    away(&mut player, "[1h]");
+    player.play("p");
+    assert_eq!(player.decisions.len(), 3, "an hour later nothing is remembered");
 }
 
 #[test]
@@ -408,8 +428,20 @@ fn a_frame_that_its_camera_withholds_never_opens_a_door_and_the_denial_says_why(
     player.play("[withhold] pppppp");
     let why = "no grant in 1.0 s: rule r: the camera's time broke a moment ago";
     assert_eq!(player.decisions[0].reason, why);
-    player.play("[trust] p");
-    player.expect(&["1.0 deny front", "1.2 authorise front (r)"]);
+    // What was withheld is no evidence for later pictures either.
+    player.play("[trust] ppp");
+    player.expect(&["1.0 deny front", "1.6 authorise front (r)"]);
+    let agreed = [Rule { agree: agree(4, 6), ..grant_rule("r") }];
+    check(&agreed, "[withhold] ppp [trust] ppp e", &[]);
+    check(&agreed, "[withhold] ppp [trust] pppp", &["1.2 authorise front (r)"]);
+    check(&agreed, "ppp [withhold] p [trust] p", &["0.8 authorise front (r)"]);
+    let mut player = Player::new(&[Rule { hold: secs(1.0), ..grant_rule("r") }]);
+    player.play("[withhold] p [trust] ppppp");
+    let why = "no grant in 1.0 s: rule r: too many of its pictures do not count: the camera's time broke a moment ago";
+    assert_eq!(player.decisions[0].reason, why);
+    let mut player = Player::new(&agreed);
+    player.play("[withhold] ppp [trust] pppp");
+    assert_eq!(player.decisions[0].reason, "person 4 of 6, mean 0.95 ≥ 0.80");
     // Whoever asks for no door is told all the same.
     check(&[log_rule("r")], "[withhold] ppp", &["0.0 log (r)"]);
 }

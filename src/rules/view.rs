@@ -9,7 +9,7 @@ use super::schedule::Moment;
 use super::watch::{Claim, Standing, Watch};
 use super::window::{Digest, Seen, Tally, Window};
 use super::{Action, Rule, RuleSet};
-use crate::domain::{Answer, Decision, DoorId, Observation, Prediction, RuleId, Stamp, Verdict};
+use crate::domain::{Answer, Decision, DoorId, Observation, Prediction, RuleId, Stamp, Verdict, Withheld};
 
 /// What a step is given beside the prediction.
 pub(super) struct Context<'a> {
@@ -27,6 +27,8 @@ pub(super) struct View {
     pub(super) window: Window,
     /// The run of the camera's time that all of this belongs to.
     pub(super) run: u32,
+    /// Why the last picture that opened no door did not.
+    pub(super) withheld: Option<Withheld>,
     /// Which predictions were somebody rather than background, as a register.
     pub(super) somebody: u64,
     /// One per rule that watches here, in configuration order.
@@ -79,6 +81,7 @@ impl View {
             self.blink();
         }
         self.window.push(prediction);
+        self.withheld = prediction.withheld.or(self.withheld);
         self.observe(context.rules);
         let moment = Moment::new(context.rules, prediction.frame.stamp.wall_us());
         let mut decisions = Vec::new();
@@ -125,7 +128,7 @@ impl View {
         if watch.standing(rule, at, moment) != Standing::Matches {
             return;
         }
-        let may_grant = (context.clock_trusted || rule.during.is_none()) && prediction.withheld.is_none();
+        let may_grant = (context.clock_trusted || rule.during.is_none()) && watch.is_proven(rule, at);
         let grants: Vec<&DoorId> = if may_grant && watch.spent.is_none() {
             rule.doors().filter(|door| !self.is_taken(index, door, rules)).collect()
         } else {
@@ -170,9 +173,14 @@ impl View {
         let watch = &self.watches[index];
         let rule = &context.rules.rules[watch.rule];
         // A rule that matches has at least one prediction that counts.
-        let Some(digest) = self.window.digest(watch.register, &rule.agree) else { return };
-        let tally = self.window.tally(watch.register, &rule.agree);
-        let held = watch.agreed_since.map_or(Duration::ZERO, |since| prediction.frame.stamp.since(since));
+        // A grant is recorded with what it rests on.
+        let (register, since) = match grants {
+            [] => (watch.register, watch.agreed_since),
+            _ => (watch.proof, watch.proven_since),
+        };
+        let Some(digest) = self.window.digest(register, &rule.agree) else { return };
+        let tally = self.window.tally(register, &rule.agree);
+        let held = since.map_or(Duration::ZERO, |since| prediction.frame.stamp.since(since));
         let reason = reason::firing(rule, tally, &digest, held);
         let observation = observation(prediction, tally, digest);
         let grants = grants.iter().map(|door| Verdict::Authorise { door: (*door).clone() });
@@ -222,6 +230,7 @@ impl View {
                         standing,
                         clock_trusted: context.clock_trusted,
                         withheld: prediction.withheld,
+                        lacked: self.withheld.filter(|_| !watch.is_proven(rule, at)),
                     };
                     (rule, reason::refusal(rule, watch, &self.window, &grounds))
                 })

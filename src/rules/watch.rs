@@ -55,6 +55,10 @@ pub(super) struct Watch {
     pub(super) register: u64,
     /// Since when the condition is met without a break.
     pub(super) agreed_since: Option<Stamp>,
+    /// Which predictions count for a grant, as a register: those that count and are not withheld.
+    pub(super) proof: u64,
+    /// Since when the condition is met without a break by these alone.
+    pub(super) proven_since: Option<Stamp>,
     /// When it was last met.
     pub(super) last_met: Option<Stamp>,
     /// When the rule last fired here.
@@ -68,17 +72,25 @@ impl Watch {
     pub(super) fn observe(&mut self, rule: &Rule, window: &Window, presence_gap: Duration) {
         let Some(newest) = window.last() else { return };
         self.register = self.register << 1 | u64::from(newest.counts_for(rule));
+        self.proof = self.proof << 1 | u64::from(newest.proves(rule));
         if self.last_met.is_some_and(|met| newest.at.since(met) >= presence_gap) {
             self.end_presence();
         }
         // It begins on a prediction that counts: what was seen before a gap does not start a presence by itself.
-        let begun = self.agreed_since.is_some() || self.register & 1 == 1;
-        if begun && window.agrees(self.register, &rule.agree) {
+        let since = |since: Option<Stamp>, register: u64| {
+            let begun = since.is_some() || register & 1 == 1;
+            (begun && window.agrees(register, &rule.agree)).then(|| since.unwrap_or(newest.at))
+        };
+        self.agreed_since = since(self.agreed_since, self.register);
+        self.proven_since = since(self.proven_since, self.proof);
+        if self.agreed_since.is_some() {
             self.last_met = Some(newest.at);
-            self.agreed_since.get_or_insert(newest.at);
-        } else {
-            self.agreed_since = None;
         }
+    }
+
+    /// Whether `rule` is met at a prediction captured `at` by pictures alone that may open a door.
+    pub(super) fn is_proven(&self, rule: &Rule, at: Stamp) -> bool {
+        self.proof & 1 == 1 && self.proven_since.is_some_and(|since| at.since(since) >= rule.hold)
     }
 
     /// Takes in whether a fact that is plain from one frame, captured `at`, holds: a number, a share.
@@ -98,14 +110,15 @@ impl Watch {
     fn end_presence(&mut self) {
         self.last_met = None;
         self.agreed_since = None;
+        self.proven_since = None;
         self.spent = None;
         self.claim = Claim::None;
     }
 
     /// Forgets what was seen; the presence goes on if it is agreed anew within the gap.
     pub(super) fn blink(&mut self) {
-        self.register = 0;
-        self.agreed_since = None;
+        (self.register, self.proof) = (0, 0);
+        (self.agreed_since, self.proven_since) = (None, None);
     }
 
     /// How far `rule` has come at a prediction captured `at`.

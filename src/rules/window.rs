@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{Agreement, Rule};
-use crate::domain::{Answer, FrameSeq, Prediction, Score, Stamp};
+use crate::domain::{Answer, FrameSeq, Prediction, Score, Stamp, Withheld};
 
 /// The most predictions that a window holds: the bits of a register.
 pub(super) const CAPACITY: usize = u64::BITS as usize;
@@ -19,6 +19,8 @@ pub(super) struct Seen {
     pub(super) answer: Answer,
     pub(super) score: f32,
     pub(super) margin: f32,
+    /// Why its picture opens no door, if there is a reason.
+    pub(super) withheld: Option<Withheld>,
 }
 
 impl Seen {
@@ -30,6 +32,11 @@ impl Seen {
     /// Whether it reaches the rule's `min_score`; *unknown* always does.
     pub(super) fn scores_for(&self, rule: &Rule) -> bool {
         self.answer == Answer::Unknown || self.score >= rule.min_score.get()
+    }
+
+    /// Whether it counts for a grant of the rule.
+    pub(super) fn proves(&self, rule: &Rule) -> bool {
+        self.withheld.is_none() && self.counts_for(rule)
     }
 
     /// Whether it counts for the rule.
@@ -71,6 +78,7 @@ impl Window {
             answer: prediction.answer(),
             score: prediction.score(),
             margin: prediction.margin(),
+            withheld: prediction.withheld,
         });
         true
     }

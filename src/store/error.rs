@@ -1,9 +1,11 @@
 //! What can go wrong with the database, told so that the reader knows what to do.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
+
+use super::lock::folder_of;
 
 /// Every way in which the store fails.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +32,7 @@ pub enum StoreError {
     /// The file has other names: a daemon that comes by another one would write to the same file.
     #[error(
         "{} has {names} names (hard links), a database has one: find the others with `find {} -xdev -inum {inode}` and \
-         remove all but the one under [store]", path.display(), mount_of(path).display()
+         remove all but the one under [store]", path.display(), folder_of(path).display()
     )]
     ManyNames {
         /// The database.
@@ -60,6 +62,16 @@ pub enum StoreError {
         /// What the system said.
         #[source]
         source: Option<io::Error>,
+    },
+
+    /// The file system gives no lock.
+    #[error("{} cannot be locked: a database lies on a local file system", path.display())]
+    NoLock {
+        /// The file that was to be locked.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
 
     /// Another daemon has the database.
@@ -198,11 +210,6 @@ pub enum StoreError {
     /// The text is no event id.
     #[error("{0:?} is no event id: give all of it, or at least 6 hexadecimal digits of its beginning or end")]
     NotAnId(String),
-}
-
-/// Where to look for the other names of a file: its folder, as hard links mostly lie close by.
-fn mount_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl StoreError {

@@ -133,6 +133,15 @@ fn bad(column: &'static str, found: String) -> StoreError {
     StoreError::BadRow { row: 0, column, found }
 }
 
+/// The hour in which grants stay, by both clocks: the wall clock may have been set, and the other begins anew at a boot.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastHour {
+    /// Grants decided at or after this moment stay.
+    pub(super) since_wall_us: i64,
+    /// So do those of this boot between these two.
+    pub(super) mono_us: (i64, i64),
+}
+
 /// The grants that retention must leave.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
@@ -166,11 +175,14 @@ impl Kept {
         }
     }
 
-    /// Grants decided at or after this moment stay. With a clock that nobody trusts (`i64::MIN`), it is the newest grant
-    /// that says what the last hour is.
-    pub(super) fn since_wall_us(&self, now_wall_us: i64) -> i64 {
+    /// The last hour. With a wall clock that nobody trusts (`i64::MIN`), it is also the newest grant that says what that is.
+    pub(super) fn last_hour(&self, now_wall_us: i64, now_mono_us: u64) -> LastHour {
         let now = if now_wall_us == i64::MIN { self.last_wall_us.unwrap_or(i64::MAX) } else { now_wall_us };
-        now.saturating_sub(HOUR_US)
+        let mono_us = i64::try_from(now_mono_us).unwrap_or(i64::MAX);
+        LastHour {
+            since_wall_us: now.saturating_sub(HOUR_US),
+            mono_us: (mono_us.saturating_sub(HOUR_US), mono_us),
+        }
     }
 
     /// Whether this row stays whatever its age.

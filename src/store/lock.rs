@@ -18,16 +18,23 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use super::StoreError;
 
 /// Who may read the database, and so the pictures in it: the daemon's user and group.
 const PRIVATE: u32 = 0o640;
+
+/// Longer than [`holder`] has a lock.
+const LOOK: Duration = Duration::from_millis(200);
+/// Between two tries.
+const NAP: Duration = Duration::from_millis(10);
 
 /// The most that a file of ours beside the database holds: a process number and a line end.
 const NOTE: u64 = 32;
@@ -46,7 +53,7 @@ pub(super) struct WriterLock {
 }
 
 impl WriterLock {
-    /// Takes the locks of the database at `path`, without waiting; creates the file, empty and closed to strangers,
+    /// Takes the locks of the database at `path`, waiting for a moment at most; creates the file, empty and closed to strangers,
     /// unless it exists.
     pub(super) fn take(path: &Path) -> Result<Self, StoreError> {
         check_name(path)?;
@@ -54,8 +61,9 @@ impl WriterLock {
         let database = open_database(path)?;
         let found = database.metadata().map_err(|error| unreadable(path, error))?;
         let identity = identity(&found);
-        flock(&database, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| StoreError::InUse { path: path.to_owned(), pid: None })?;
+        if !lock(&database).map_err(|source| StoreError::NoLock { path: path.to_owned(), source })? {
+            return Err(StoreError::InUse { path: path.to_owned(), pid: None });
+        }
         only_name(path, &found)?;
         held().insert(identity);
         Ok(Self { identity, note, database })
@@ -92,7 +100,7 @@ pub(super) fn check_name(path: &Path) -> Result<(), StoreError> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         return Err(StoreError::Linked { path: path.to_owned(), real });
     }
-    if !kind.is_file() || kind.is_fifo() {
+    if !kind.is_file() {
         return Err(StoreError::NotAFile(path.to_owned()));
     }
     only_name(path, &found)?;
@@ -122,7 +130,7 @@ fn lock_note(path: &Path) -> Result<File, StoreError> {
         _ => StoreError::ReadOnly { path: beside.clone(), source: Some(error) },
     })?;
     let text = ours(&note).ok_or_else(|| StoreError::NotOurs(beside.clone()))?;
-    if flock(&note, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !lock(&note).map_err(|source| StoreError::NoLock { path: beside.clone(), source })? {
         return Err(StoreError::InUse { path: path.to_owned(), pid: text.trim().parse().ok() });
     }
     // The number only serves the message of the next one who comes; a full disk must not stop us here.
@@ -130,6 +138,24 @@ fn lock_note(path: &Path) -> Result<File, StoreError> {
         log::debug!("the process id could not be noted beside {}: {error}", path.display());
     }
     Ok(note)
+}
+
+/// Takes the lock on a file; `false` when another has it. Somebody who only looks whether there is a holder has it for a
+/// moment: that one is waited for.
+fn lock(file: &File) -> std::io::Result<bool> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) if waited < LOOK => {
+                std::thread::sleep(NAP);
+                waited += NAP;
+            }
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// What a file of ours says; `None` for what somebody else has put there, which must stay as it is.
@@ -159,7 +185,7 @@ fn unreadable(path: &Path, error: std::io::Error) -> StoreError {
 }
 
 /// A symbolic link is not followed, and nothing is waited for.
-fn no_link() -> i32 {
+pub(super) fn no_link() -> i32 {
     (OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed()
 }
 
@@ -174,14 +200,15 @@ pub(super) fn beside(path: &Path, what: &str) -> PathBuf {
 /// Whether a running daemon has the database at `path`, and its process number where it is known. Changes nothing.
 pub(super) fn holder(path: &Path) -> Option<Option<u32>> {
     let file = OpenOptions::new().read(true).custom_flags(no_link()).open(beside(path, "lock")).ok()?;
-    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+    // Any other error says nothing of a daemon.
+    if flock(&file, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK) {
         return None;
     }
     Some(ours(&file).and_then(|text| text.trim().parse().ok()))
 }
 
 /// The folder that `path` lies in.
-fn folder_of(path: &Path) -> PathBuf {
+pub(super) fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

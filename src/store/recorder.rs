@@ -295,7 +295,7 @@ impl Recorder {
         // A clock that was never set, or was set wrongly, must not make a year of events look too old: then only
         // sizes count.
         let wall_us = if clock::is_synchronised() == Some(false) { i64::MIN } else { now.wall_us() };
-        let report = self.store.prune(wall_us).unwrap_or_else(|error| {
+        let report = self.store.prune(wall_us, now.mono_us()).unwrap_or_else(|error| {
             log::warn!("retention has to wait: {}", in_words(&error));
             PruneReport::default()
         });

@@ -6,9 +6,10 @@
 
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
 
-use super::history::Kept;
+use super::history::{Kept, LastHour};
 use super::tally::{Tally, VERDICTS, verdict_index};
 use super::{Keep, Settings, Store, StoreError};
+use crate::clock;
 use crate::disk::free_bytes;
 
 /// At most so many events are deleted in one step.
@@ -36,12 +37,12 @@ pub struct PruneReport {
 
 impl Store {
     /// Deletes what is too old or too much, at most one small step of it, and gives freed pages back to the file
-    /// system. `now_wall_us` is the wall clock in microseconds.
+    /// system. `now_wall_us` is the wall clock in microseconds, `now_mono_us` the monotonic one.
     ///
     /// # Errors
     /// [`StoreError::Write`]; then nothing was deleted.
-    pub fn prune(&mut self, now_wall_us: i64) -> Result<PruneReport, StoreError> {
-        self.prune_step(now_wall_us).map_err(StoreError::Write)
+    pub fn prune(&mut self, now_wall_us: i64, now_mono_us: u64) -> Result<PruneReport, StoreError> {
+        self.prune_step(now_wall_us, now_mono_us).map_err(StoreError::Write)
     }
 
     /// Whether a bound in bytes is passed, so that pruning should not wait for its hour.
@@ -62,8 +63,8 @@ impl Store {
         (self.settings.keep_free / 2).saturating_sub(free)
     }
 
-    fn prune_step(&mut self, now_wall_us: i64) -> rusqlite::Result<PruneReport> {
-        let mut report = self.delete_step(now_wall_us)?;
+    fn prune_step(&mut self, now_wall_us: i64, now_mono_us: u64) -> rusqlite::Result<PruneReport> {
+        let mut report = self.delete_step(now_wall_us, now_mono_us)?;
         report.more |= give_back_pages(&self.conn)?;
         if report.pictures > 0 {
             // The file and its log shrink only now. When somebody reads just now, the next step does it.
@@ -72,12 +73,12 @@ impl Store {
         Ok(report)
     }
 
-    fn delete_step(&mut self, now_wall_us: i64) -> rusqlite::Result<PruneReport> {
+    fn delete_step(&mut self, now_wall_us: i64, now_mono_us: u64) -> rusqlite::Result<PruneReport> {
         let shortage = self.shortage();
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (kept, since_wall_us) = (&self.kept, self.kept.since_wall_us(now_wall_us));
+        let (kept, last_hour) = (&self.kept, self.kept.last_hour(now_wall_us, now_mono_us));
         let mut step =
-            Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0, kept, since_wall_us };
+            Step { tally: self.tally.clone(), report: PruneReport::default(), rows: 0, kept, last_hour };
         for (index, keep) in keeps(&self.settings).into_iter().enumerate() {
             step.too_old(&tx, VERDICTS[index], now_wall_us.saturating_sub(micros(keep)))?;
             let excess = step.tally.events[index].saturating_sub(keep.bytes);
@@ -115,8 +116,8 @@ struct Step<'a> {
     rows: usize,
     /// Grants that stay.
     kept: &'a Kept,
-    /// All grants decided at or after this moment stay.
-    since_wall_us: i64,
+    /// All grants decided in it stay.
+    last_hour: LastHour,
 }
 
 impl Step<'_> {
@@ -169,7 +170,8 @@ impl Step<'_> {
         verdict: Option<&str>,
         before_wall_us: i64,
     ) -> rusqlite::Result<Vec<Candidate>> {
-        const MAY_GO: &str = "outcome <> 'pending' AND NOT (verdict = 'authorise' AND at_wall_us >= ?4) \
+        const MAY_GO: &str = "outcome <> 'pending' AND NOT (verdict = 'authorise' \
+             AND (at_wall_us >= ?4 OR (boot IS ?5 AND boot IS NOT NULL AND at_mono_us BETWEEN ?6 AND ?7))) \
              AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)";
         let of_verdict = if verdict.is_some() { "verdict = ?1" } else { "?1 IS NULL" };
         let sql = format!(
@@ -179,8 +181,9 @@ impl Step<'_> {
         let mut statement = tx.prepare_cached(&sql)?;
         // One more than a step takes, so that the step knows that it was not the last, and room for those that stay.
         let limit = (STEP_ROWS + 1 + self.kept.len()) as i64;
-        let rows =
-            statement.query_map(params![verdict, before_wall_us, limit, self.since_wall_us], candidate)?;
+        let LastHour { since_wall_us, mono_us: (from, to) } = self.last_hour;
+        let bounds = params![verdict, before_wall_us, limit, since_wall_us, clock::boot_id(), from, to];
+        let rows = statement.query_map(bounds, candidate)?;
         let mut found = rows.collect::<rusqlite::Result<Vec<_>>>()?;
         found.retain(|(row, ..)| !self.kept.holds(*row));
         Ok(found)

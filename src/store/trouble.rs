@@ -4,13 +4,12 @@
 //! was made read-only it cannot; then the topic and the log tell alone. It is read by people's commands and by the next
 //! start, and never decides anything.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::Read;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::OFlags;
-
-use super::lock::beside;
+use super::lock::{beside, no_link};
 use crate::domain::{RecordState, Stamp};
 
 /// Length of the file, in bytes.
@@ -26,9 +25,8 @@ impl Note {
         if let Some(trouble) = read(path) {
             log::warn!("{}: the last run could not record everything: {trouble}", path.display());
         }
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o640).custom_flags(flags);
+        options.read(true).write(true).create(true).truncate(false).mode(0o640).custom_flags(no_link());
         let opened = options.open(beside(path, "trouble"));
         let note = Self(opened.ok().filter(|file| file.metadata().is_ok_and(|found| found.is_file())));
         note.write("");
@@ -63,8 +61,12 @@ impl Note {
 /// What a daemon could not record to the database at `path`, in words; `None` when all is well, as far as is known.
 #[must_use]
 pub fn read(path: &Path) -> Option<String> {
-    let bytes = fs::read(beside(path, "trouble")).ok()?;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LENGTH)]);
+    // Somebody else may have put a link, a pipe or a flood there.
+    let file = OpenOptions::new().read(true).custom_flags(no_link()).open(beside(path, "trouble")).ok()?;
+    let mut bytes = Vec::with_capacity(LENGTH);
+    file.metadata().ok().filter(Metadata::is_file)?;
+    file.take(LENGTH as u64).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
     (!text.is_empty()).then_some(text)
 }

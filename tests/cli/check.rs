@@ -179,6 +179,22 @@ fn an_active_door_trusts_nothing_that_others_can_change() {
 }
 
 #[test]
+fn an_active_door_trusts_no_program_that_cannot_be_examined() {
+    let dir = tempfile::tempdir().unwrap();
+    for (mode, is_refused) in [("active", true), ("observe", false)] {
+        let path = site_with_a_door(dir.path(), mode);
+        fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(config::load(&path).is_err(), is_refused, "it may not be run");
+        fs::remove_file(dir.path().join("open")).unwrap();
+        assert_eq!(config::load(&path).is_err(), is_refused, "it is not there");
+        if is_refused {
+            let shown = refused(&path).render(false);
+            assert!(shown.contains("the program of the door cannot be examined: "), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn an_active_door_trusts_no_configuration_by_a_link_that_others_can_change() {
     let dir = tempfile::tempdir().unwrap();
     let path = site_with_a_door(dir.path(), "active");

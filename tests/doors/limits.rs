@@ -87,11 +87,29 @@ fn the_interval_of_a_door_goes_on_over_a_restart_and_a_boot() {
     let settings = Settings { min_interval: 3600 * SECOND, ..door("front", Mode::Active, Kind::Log) };
     let mut doors = doors(vec![settings], &Link::default());
     let name = DoorId::new("front").unwrap();
-    // Half an hour ago; the machine was booted a minute ago.
+    // Half an hour ago, on a frame that may have aged until 3 s later; the machine was booted a minute ago.
     let clock = at(noon());
     doors.resume(&name, EventId::from_u128(1), noon().minus(1800 * SECOND), &clock);
     let refused = doors.act(&grant(2, "front", noon()), &clock).unwrap();
-    assert!(refused.detail().unwrap().starts_with("busy: the door was opened 1800.0s ago"), "{refused:?}");
-    let later = noon().plus(1800 * SECOND);
+    assert!(refused.detail().unwrap().starts_with("busy: the door was opened 1797.0s ago"), "{refused:?}");
+    let later = noon().plus(1803 * SECOND);
     assert_eq!(doors.act(&grant(3, "front", later), &at(later)), Some(Outcome::Opened));
+}
+
+#[test]
+fn no_interval_begins_before_the_last_opening_of_the_run_before_can_have_ended() {
+    let argv = vec!["true".to_owned()];
+    let kinds = [(mqtt(), 8), (Kind::Command { argv, time_limit: 5 * SECOND }, 12)];
+    for (kind, longest) in kinds {
+        let settings = Settings { min_interval: 60 * SECOND, ..door("front", Mode::Observe, kind) };
+        let mut doors = doors(vec![settings], &Link::default());
+        let granted = noon().minus(60 * SECOND);
+        doors.resume(&DoorId::new("front").unwrap(), EventId::from_u128(1), granted, &at(noon()));
+        let refused = doors.act(&grant(2, "front", noon()), &at(noon())).unwrap();
+        let why =
+            format!("busy: the door was opened {}.0s ago, it may be opened once every 60.0s", 60 - longest);
+        assert_eq!(refused.detail(), Some(why.as_str()));
+        let later = noon().plus(longest * SECOND);
+        assert_eq!(doors.act(&grant(3, "front", later), &at(later)), Some(Outcome::Observed));
+    }
 }

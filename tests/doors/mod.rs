@@ -78,7 +78,8 @@ fn noon() -> Stamp {
 #[test]
 fn a_door_command_is_complete_and_expires() {
     let link = Link::default();
-    let mut doors = doors(vec![door("front", Mode::Active, mqtt())], &link);
+    let patient = Settings { max_age: PATIENCE, ..door("front", Mode::Active, mqtt()) };
+    let mut doors = doors(vec![patient], &link);
     let event = 0x0192_0000_0000_7000_8000_0000_0000_0001;
     assert_eq!(doors.act(&grant(event, "front", noon()), &at(noon())), Some(Outcome::Opened));
     let sent = link.sent.lock().unwrap();
@@ -91,6 +92,28 @@ fn a_door_command_is_complete_and_expires() {
         "expires_at": "2026-11-24T12:00:05.250Z",
     });
     assert_eq!(*sent, [("portero/door/front/command".to_owned(), expected)]);
+}
+
+#[test]
+fn no_receiver_may_obey_a_command_after_the_deadline_of_its_grant() {
+    let link = Link::default();
+    let mut doors = doors(vec![door("front", Mode::Active, mqtt())], &link);
+    let later = at(noon().plus(Duration::from_secs(2)));
+    assert_eq!(doors.act(&grant(1, "front", noon()), &later), Some(Outcome::Opened));
+    let sent = link.sent.lock().unwrap();
+    assert_eq!(sent[0].1["issued_at"], "2026-11-24T12:00:02.250Z");
+    assert_eq!(sent[0].1["expires_at"], "2026-11-24T12:00:03.250Z", "the frame is 3 s old then");
+}
+
+#[test]
+fn an_opening_that_was_refused_in_the_end_begins_no_interval() {
+    let (end, ends) = bounded(1);
+    let slow = (door("slow", Mode::Active, Kind::Log), Box::new(Slow(ends)) as Box<dyn Actuator>);
+    let mut doors = Doors::with_actuators([slow]);
+    assert_eq!(doors.act(&grant(1, "slow", noon()), &at(noon())), None);
+    end.send(Outcome::Refused("stale".to_owned())).unwrap();
+    assert_eq!(doors.poll(noon()).len(), 1);
+    assert_eq!(doors.act(&grant(2, "slow", noon()), &at(noon())), None, "nothing was opened");
 }
 
 #[test]

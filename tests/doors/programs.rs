@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portero::clock::{Clock, SystemClock};
-use portero::domain::Outcome;
+use portero::domain::{DoorId, EventId, Outcome};
 use portero::doors::{Kind, Mode};
 
 use super::{Link, PATIENCE, door, doors, grant};
@@ -161,4 +161,66 @@ fn doors_that_go_away_leave_no_program_behind() {
     wait_until("the program to start", PATIENCE, || number().ends_with('\n'));
     drop(doors);
     assert!(!is_alive(&number()));
+}
+
+#[test]
+fn what_a_crash_has_left_may_let_go_of_its_relay_also_when_its_door_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for (event, name) in [(21, "front"), (22, "removed")] {
+        let (ready, released) = (at("ready"), at("released"));
+        let script = format!(
+            "trap 'touch {}; exit 0' TERM; touch {}; while :; do sleep 0.01; done",
+            released.display(),
+            ready.display()
+        );
+        let mut left = std::process::Command::new("/bin/sh")
+            .args(["-c", &script])
+            .env("PORTERO_EVENT", EventId::from_u128(event).to_string())
+            .spawn()
+            .unwrap();
+        wait_until("the program to listen", PATIENCE, || ready.exists());
+        // The door is opened in another way since.
+        let mut doors = doors(vec![door("front", Mode::Active, Kind::Log)], &Link::default());
+        doors.resume(&DoorId::new(name).unwrap(), EventId::from_u128(event), SystemClock.now(), &SystemClock);
+        left.wait().unwrap();
+        assert!(released.exists(), "it was asked before it was killed");
+        std::fs::remove_file(ready).unwrap();
+        std::fs::remove_file(released).unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_does_not_end_keeps_its_door_busy_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let pid = folder.path().join("pid");
+    let script = format!("trap '' TERM; echo $$ $PPID > {}; while :; do sleep 0.01; done", pid.display());
+    let argv = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let kind = Kind::Command { argv, time_limit: PATIENCE };
+    let settings = vec![door("front", Mode::Active, kind), door("other", Mode::Active, Kind::Log)];
+    let mut doors = doors(settings, &Link::default());
+    let clock = SystemClock;
+    assert_eq!(doors.act(&grant(23, "front", clock.now()), &clock), None);
+    let numbers = || std::fs::read_to_string(&pid).unwrap_or_default();
+    wait_until("the program to start", PATIENCE, || numbers().ends_with('\n'));
+    let (program, supervisor) =
+        numbers().trim().split_once(' ').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let supervisor = rustix::process::Pid::from_raw(supervisor.parse().unwrap()).unwrap();
+    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    let mut ended = None;
+    wait_until("the outcome", PATIENCE, || {
+        ended = doors.poll(clock.now()).pop();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().1.kind(), "failed");
+    // Its end is not waited for: it is killed a second later, by a later turn.
+    assert!(is_alive(&program) && doors.is_busy());
+    let second = doors.act(&grant(24, "front", clock.now()), &clock).unwrap();
+    assert!(second.detail().unwrap().starts_with("busy"), "no second one starts beside it: {second:?}");
+    assert_eq!(doors.act(&grant(25, "other", clock.now()), &clock), Some(Outcome::Opened));
+    wait_until("its end", PATIENCE, || {
+        let _ = doors.poll(clock.now());
+        !doors.is_busy()
+    });
+    assert!(!is_alive(&program));
 }

@@ -44,7 +44,7 @@ fn a_full_disk_is_transient_and_tears_nothing() {
     let mut store = Store::open(&settings).unwrap();
     assert_eq!(reader.counts().unwrap().total(), 3 + 2 * written);
     assert!(reader.event(first[0].event.id).unwrap().is_some());
-    store.prune(0).unwrap();
+    store.prune(0, 0).unwrap();
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn on_a_nearly_full_disk_the_oldest_pictures_go_and_their_events_stay() {
     assert!(store.over_bounds(), "8 of 12 MiB are used, and 4 are to stay free");
     let mut gone = 0;
     while store.over_bounds() {
-        let report = store.prune(0).unwrap();
+        let report = store.prune(0, 0).unwrap();
         assert!(report.pictures > 0 && report.deleted == [0; 4], "{report:?}");
         gone += report.pictures;
     }

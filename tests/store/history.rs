@@ -105,6 +105,23 @@ fn retention_leaves_what_a_limit_still_needs() {
     assert_eq!(left(&store), 1, "the last of a rule at a camera stays, for its cooldown");
 }
 
+#[test]
+fn a_wall_clock_that_was_set_forward_lets_no_grant_go_that_a_limit_still_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path());
+    settings.retention.authorise = Keep { age: Duration::ZERO, bytes: 0 };
+    let mut store = Store::open(&settings).unwrap();
+    for seconds in [100, 200, 4_000] {
+        let id = store.record(vec![grant(seconds)]).unwrap()[0].event.id;
+        store.set_outcome(id, Outcome::Opened).unwrap();
+    }
+    // Some minutes later by the monotonic clock, days by the wall clock.
+    let now = Stamp::new(at(3_750).mono_us(), at(10 * 86_400).wall_us());
+    let left = |store: &Store| store.history(Stamp::new(at(4_000).mono_us(), 0)).unwrap().firings.len();
+    while store.prune(now.wall_us(), now.mono_us()).unwrap().more {}
+    assert_eq!(left(&store), 2, "that of 200 s and the newest");
+}
+
 fn prune_all(store: &mut Store, now_wall_us: i64) {
-    while store.prune(now_wall_us).unwrap().more {}
+    while store.prune(now_wall_us, 0).unwrap().more {}
 }

@@ -255,3 +255,23 @@ fn what_stands_in_the_place_of_the_lock_is_never_touched() {
     kept();
     Store::open(&settings).unwrap();
 }
+
+#[test]
+fn a_look_for_the_holder_makes_no_start_fail() {
+    use rustix::fs::{FlockOperation, flock};
+    let folder = tempfile::tempdir().unwrap();
+    let settings = settings(folder.path());
+    drop(Store::open(&settings).unwrap());
+    let look = fs::File::open(folder.path().join("events.db.lock")).unwrap();
+    flock(&look, FlockOperation::NonBlockingLockShared).unwrap();
+    let (begun, begins) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            begins.recv().unwrap();
+            let _ = begins.recv_timeout(std::time::Duration::from_millis(30));
+            drop(look);
+        });
+        begun.send(()).unwrap();
+        Store::open(&settings).unwrap_or_else(|error| panic!("{error}"));
+    });
+}

@@ -11,7 +11,7 @@ use super::{DAY, MIB, alert, at, grant, log_event, settings};
 fn prune_all(store: &mut Store, now_wall_us: i64) -> PruneReport {
     let mut total = PruneReport { more: true, ..PruneReport::default() };
     while total.more {
-        let step = store.prune(now_wall_us).unwrap();
+        let step = store.prune(now_wall_us, 0).unwrap();
         total.bytes += step.bytes;
         total.more = step.more;
         total.deleted.iter_mut().zip(step.deleted).for_each(|(sum, n)| *sum += n);
@@ -90,7 +90,7 @@ fn the_file_stays_within_its_bound_and_shrinks() {
     settings.max_bytes = 4 * MIB;
     let mut store = Store::open(&settings).unwrap();
     assert!(store.over_bounds());
-    let step = store.prune(at(100).wall_us()).unwrap();
+    let step = store.prune(at(100).wall_us(), 0).unwrap();
     assert!(step.more && step.bytes < 9 * MIB, "one step is small: {step:?}");
     prune_all(&mut store, at(100).wall_us());
     assert!(!store.over_bounds());

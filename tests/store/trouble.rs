@@ -69,9 +69,29 @@ fn a_record_that_died_is_known_to_the_broker_the_list_of_events_and_the_count_of
 
     sqlite("ALTER TABLE lost RENAME TO event");
     let config = site.config();
-    let listed = portero(&["events", "list", "--config", config.to_str().unwrap()]);
-    let listed = String::from_utf8(listed.stdout).unwrap();
-    assert!(listed.contains("NOT EVERYTHING IS HERE") && listed.contains("the recorder gave up"), "{listed}");
+    let list = ["events", "list", "--config", config.to_str().unwrap()];
+    let listed = String::from_utf8(portero(&list).stdout).unwrap();
+    assert!(listed.contains("INCOMPLETE: ") && listed.contains("the recorder gave up"), "{listed}");
+    // A program that reads JSON is not disturbed, and whoever started it is told.
+    let output = portero(&[&list[..], &["--json"]].concat());
+    let (json, told) = (String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output));
+    assert!(!json.contains("INCOMPLETE"), "{json}");
+    assert!(told.contains("INCOMPLETE: ") && told.contains("the recorder gave up"), "{told}");
+}
+
+#[test]
+fn what_somebody_else_has_put_beside_the_database_is_no_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, note) = (folder.path().join("events.db"), folder.path().join("events.db.trouble"));
+    fs::write(&note, vec![b'x'; 1 << 20]).unwrap();
+    assert_eq!(trouble(&path).unwrap().len(), 1024, "no more is read than was written");
+    fs::remove_file(&note).unwrap();
+    fs::write(folder.path().join("letter"), "to my aunt").unwrap();
+    std::os::unix::fs::symlink(folder.path().join("letter"), &note).unwrap();
+    assert_eq!(trouble(&path), None, "a link");
+    fs::remove_file(&note).unwrap();
+    assert!(Command::new("mkfifo").arg(&note).status().unwrap().success());
+    assert_eq!(trouble(&path), None, "a pipe is not waited for");
 }
 
 #[test]

@@ -23,11 +23,11 @@ pub(super) fn check(rule: &RawRule, cameras: &[&RawCamera], raw: &Raw, report: &
     }
     for camera in cameras.iter().filter(|camera| camera.motion.is_none()) {
         let (what, help) = if covers {
-            ("what is covered", "give the camera `motion = true`")
+            ("tells how much of a zone is covered", "set `motion = true`")
         } else {
-            ("tracks", "give the camera `motion = true`, or the file a [detector]")
+            ("follows tracks", "set `motion = true` or add a `[detector]`")
         };
-        let message = format!("nothing tells of {what} before camera `{}`", camera.name());
+        let message = format!("camera `{}` has nothing that {what}", camera.name());
         report.add(Problem::error(rule.span.clone(), message).label("the rule cannot fire").help(help));
     }
 }

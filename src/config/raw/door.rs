@@ -1,15 +1,15 @@
 //! `[[door]]`.
 
 use std::ops::Range;
-use std::path::Path;
 use std::time::Duration;
 
 use toml::Spanned;
 
 use super::broker::{bad_topic, topic_fault};
+use crate::config::problem::Problem;
 use crate::config::reader::{Named, Report, Table, Value};
 use crate::domain::DoorId;
-use crate::doors::{DEFAULT_MIN_INTERVAL, Mode};
+use crate::doors::{DEFAULT_MIN_INTERVAL, Mode, search_path};
 use crate::trust;
 
 /// `[[door]]`.
@@ -49,19 +49,20 @@ pub(super) fn read(table: &Table<'_>) -> RawDoor {
     let modes = [("observe", Mode::Observe), ("active", Mode::Active)];
     let ages = Duration::from_millis(100)..=Duration::from_secs(60);
     let intervals = Duration::ZERO..=Duration::from_secs(3_600);
+    let mode = table.setting("mode", Mode::Observe, |value| value.word(&modes)).value;
     RawDoor {
         id: table.required("id", "\"front\"").and_then(|value| value.name(DoorId::new)),
-        mode: table.setting("mode", Mode::Observe, |value| value.word(&modes)).value,
+        mode,
         max_age: table.setting("max_age", Duration::from_secs(3), |value| value.duration(ages)).value,
         min_interval: table
             .setting("min_interval", DEFAULT_MIN_INTERVAL, |value| value.duration(intervals))
             .value,
         trust_arrival: table.setting("trust_arrival", false, Value::yes_no).value,
-        kind: kind(table),
+        kind: kind(table, mode),
     }
 }
 
-fn kind(table: &Table<'_>) -> Option<RawKind> {
+fn kind(table: &Table<'_>, mode: Mode) -> Option<RawKind> {
     let words = [("log", KindWord::Log), ("mqtt", KindWord::Mqtt), ("command", KindWord::Command)];
     let value = table.required("kind", "\"mqtt\"")?;
     let word = value.word(&words)?;
@@ -94,22 +95,31 @@ fn kind(table: &Table<'_>) -> Option<RawKind> {
         KindWord::Command => {
             let value = table.required("argv", "[\"/usr/local/bin/open-door\", \"front\"]")?;
             let argv = value.texts()?;
-            examine(&argv, table.report);
+            examine(&argv, mode, table.report);
             let argv = argv.into_iter().map(Spanned::into_inner).collect();
             Some(RawKind::Command { argv, time_limit: limit("time_limit") })
         }
     }
 }
 
-/// Whether the program, and every file that it is given, can be trusted: an argument may be the script that is run.
-fn examine(argv: &[Spanned<String>], report: &Report) {
+/// Whether the program, and every file that it is given, can be trusted. Where the door opens in earnest, what cannot be
+/// examined is not trusted either.
+fn examine(argv: &[Spanned<String>], mode: Mode, report: &Report) {
     for (n, argument) in argv.iter().enumerate() {
         let text = argument.get_ref();
-        if n > 0 && !(text.starts_with('/') && Path::new(text).is_file()) {
-            continue;
-        }
-        if let Some(distrust) = trust::examine_program(text) {
-            report.distrust(Some(argument.span()), "program of the door", &distrust);
+        let (what, found) = match n {
+            0 => ("program of the door", trust::examine_program(text, &search_path())),
+            _ => ("file that the door's program is given", trust::examine_argument(text)),
+        };
+        match found {
+            Ok(None) => {}
+            Ok(Some(distrust)) => report.distrust(Some(argument.span()), what, &distrust),
+            Err(error) if mode == Mode::Active => {
+                let problem =
+                    Problem::error(argument.span(), format!("the {what} cannot be examined: {error}"));
+                report.add(problem.help("a door opens by a program that is there and may be run"));
+            }
+            Err(_) => {}
         }
     }
 }
