@@ -15,9 +15,12 @@
 //! A picture that is late or made up is not looked at. Whenever the time of a source breaks a new run begins, so that what was
 //! seen before is no evidence for what is seen after; and for [`STEADY`] after the last break no frame opens a door.
 
+mod rate;
+
 use std::time::Duration;
 
 use crate::domain::{FrameClock, Stamp, Withheld};
+use rate::Rate;
 
 /// A camera's clock may run this much slower or faster than ours, in millionths.
 const DRIFT_PPM: i64 = 200;
@@ -45,14 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The same where nothing but a new opening can tell whether they are late.
 const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 /// A clock that jumps at so many pictures in a row is none.
-const MOST_JUMPS: u32 = 5;
-/// Without a clock: its usual rate is learnt from so many intervals, and for so long, at least.
-const INTERVALS: i64 = 8;
-const LEARNING: i64 = 4_000_000;
-/// Without a clock: while the rate is learnt no interval may be so many times the mean.
-const UNEVEN: i64 = 3;
-/// Without a clock: one over the weight of a new interval in the usual one.
-const SLOWNESS: i64 = 64;
+const MOST_JUMPS: u32 = 10;
 
 /// When a picture came, and when it was taken, as far as its source says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,52 +174,6 @@ struct SetBack {
     by: i64,
     since: Stamp,
     smallest: i64,
-}
-
-/// How often a source without a clock gives a picture, in microseconds.
-#[derive(Debug, Clone, Copy)]
-enum Rate {
-    /// There was no picture without a media time yet.
-    Unasked,
-    Learnt {
-        usual: i64,
-        /// The usual interval grows no further: a source that slows down more than this is held up.
-        ceiling: i64,
-    },
-    Learning {
-        count: i64,
-        sum: i64,
-        largest: i64,
-    },
-}
-
-impl Rate {
-    const NEW: Self = Self::Learning { count: 0, sum: 0, largest: 0 };
-
-    /// Takes in an interval. Returns how far it exceeds what may be learnt of it.
-    fn learn(&mut self, interval: i64) -> i64 {
-        match self {
-            Self::Unasked => *self = Self::NEW,
-            Self::Learning { count, sum, largest } => {
-                (*count, *sum, *largest) = (*count + 1, *sum + interval, interval.max(*largest));
-                if *count >= INTERVALS && *sum >= LEARNING {
-                    let usual = (*sum / *count).max(1);
-                    let is_even = *largest <= UNEVEN * usual;
-                    *self =
-                        if is_even { Self::Learnt { usual, ceiling: usual + usual / 4 } } else { Self::NEW };
-                }
-            }
-            Self::Learnt { usual, ceiling } => {
-                // One gap must not teach it much.
-                let learnt = *usual + (interval.min(2 * *usual) - *usual) / SLOWNESS;
-                *usual = learnt.clamp(1, *ceiling);
-                if learnt > *ceiling {
-                    return interval - *ceiling;
-                }
-            }
-        }
-        0
-    }
 }
 
 impl Timeline {
@@ -450,24 +400,21 @@ impl Timeline {
             self.rate.learn(interval);
             return Some(self.owed);
         };
-        if interval > usual + usual / 2 {
-            self.owed += interval - usual;
-        } else if self.owed > 0 {
-            self.owed -= (usual - interval).clamp(0, self.owed);
-        } else {
-            self.run_ahead(usual - interval, usual, arrived);
-        }
+        let is_gap = interval > usual + usual / 2;
+        self.owed += if is_gap { interval - usual } else { 0 };
+        let paid = (usual - interval).clamp(0, self.owed);
+        self.owed -= paid;
+        self.run_ahead(usual - interval - paid, usual, arrived);
         // What is made up for says nothing of the usual rate.
-        if self.owed == 0 || interval >= usual {
+        let is_made_up_for = self.owed > 2 * usual && interval < usual / 2;
+        if !is_made_up_for && Duration::from_micros(self.owed.unsigned_abs()) <= LATE {
             let beyond = self.rate.learn(interval);
-            if interval <= usual + usual / 2 {
-                self.owed += beyond.max(0);
-            }
+            self.owed += if is_gap { 0 } else { beyond.max(0) };
         }
         Some(self.owed)
     }
 
-    /// Without anything owed, pictures come sooner than usual by so much.
+    /// A picture came sooner than usual by so much, beyond what was owed; later, where that is negative.
     fn run_ahead(&mut self, by: i64, usual: i64, arrived: Stamp) {
         self.gained = (self.gained + by).max(0);
         if self.gained > JUMP.max(5 * usual) {

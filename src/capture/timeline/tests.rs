@@ -231,6 +231,24 @@ fn a_source_that_is_slow_or_trembles_is_not_called_late() {
     }
 }
 
+#[test]
+fn a_source_without_a_clock_that_trembles_for_hours_is_never_held_up() {
+    for (fps, tremble) in [(5, 30), (5, 80), (25, 80), (25, 150)] {
+        let (mut timeline, mut random, mut arrived) = (Timeline::new(Duration::ZERO), 1u64, 0);
+        for n in 0..6 * 3_600 * fps {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let period = 1_000_000 / fps;
+            let wait = (random >> 33) as i64 % (period * tremble / 100);
+            arrived = (arrived + 1).max(n * period + wait);
+            let worth = timeline.judge(at(arrived), None, at(arrived));
+            let age = age(&worth, arrived).expect("it is looked at");
+            assert!(age < 1_000 * MS, "{fps} a second, {tremble} %: {age} us at {arrived}");
+            assert_eq!(timeline.complaint(at(arrived)), None, "{fps} a second, {tremble} %: at {arrived}");
+        }
+        assert_eq!(timeline.withheld(at(arrived)), None);
+    }
+}
+
 /// Plays what comes without a date, each picture with its arrival and the moment when it was taken; returns the age of the
 /// oldest that might open a door.
 fn oldest_without_a_clock(pictures: impl IntoIterator<Item = (i64, i64)>) -> i64 {

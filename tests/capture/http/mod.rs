@@ -4,7 +4,7 @@ mod login;
 pub(super) mod server;
 
 use portero::capture::{Address, HttpCamera};
-use portero::domain::Login;
+use portero::domain::{FrameClock, Login};
 use server::{STREAM, Server, bare, hang, jpeg, part, picture};
 
 use super::*;
@@ -83,6 +83,22 @@ fn single_pictures_are_asked_for_at_the_cameras_rate_over_one_connection() {
     assert!(took >= Duration::from_millis(350), "6 pictures at 10 a second came within {took:?}");
     assert!(frames.windows(2).all(|pair| grey(&pair[0]) < grey(&pair[1])), "each is a new one");
     assert_eq!((running.counters.reopens(), server.connections()), (0, 1));
+}
+
+#[test]
+fn a_stream_that_calls_itself_a_picture_does_not_go_blind() {
+    let server = Server::start(|_, _, line| {
+        write!(line, "HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n")?;
+        for n in 0..200 {
+            line.write_all(&jpeg(n))?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        hang(line)
+    });
+    let running = run(&server, "/");
+    let frames = running.frames(40);
+    assert!(frames.iter().all(|frame| frame.at().clock == FrameClock::Arrival), "nobody dates them");
+    assert_eq!((running.counters.reopens(), running.state_names().contains(&"degraded")), (0, false));
 }
 
 #[test]
