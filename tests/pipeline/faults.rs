@@ -98,7 +98,7 @@ fn twenty_kills_lose_nothing_that_was_committed() {
         broker.url(),
         live_camera("street").replace("loop = true", "loop = true\npace = \"fast\""),
         // The cooldown goes on over a restart: a longer one would swallow the only presence of a quick round.
-        many_alerts("street", 40).replace("cooldown = \"1s\"", "cooldown = \"10ms\"")
+        many_alerts("street", 40).replace("cooldown = \"1s\"", "cooldown = \"100ms\"")
     ));
     for round in 0..20 {
         // A new one: what the round before left in the outbox is told first, and perhaps for the second time.
