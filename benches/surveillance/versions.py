@@ -1,6 +1,6 @@
 """What two builds of portero cost beside each other, on the same sources: CPU per picture of the whole process tree, and memory.
 
-usage: python3 benches/surveillance/versions.py SHARED WORK BEFORE AFTER [SECONDS [ROUNDS]]
+usage: python3 benches/surveillance/versions.py SHARED WORK BEFORE AFTER [SECONDS [ROUNDS [SCENE]]]
 
 From the root of the project, with the environment of scripts/bench-surveillance. The builds run in turn, BEFORE and AFTER, then AFTER and
 BEFORE; the ratio of each pair is taken, because a machine is not equally quick all day. Exit code 1 when a median is more than 5 % above 1.
@@ -15,6 +15,7 @@ import sys
 
 BUILDS = [os.path.abspath(path) for path in sys.argv[3:5]]
 sys.argv[3:5] = [BUILDS[1]]
+ONLY = sys.argv[6] if len(sys.argv) > 6 else ""
 import run  # noqa: E402 - it reads the arguments
 
 MOST = 1.05
@@ -44,14 +45,14 @@ def wrapper(build):
         f"""#!{sys.executable}
 import pathlib, signal, subprocess, sys
 child = subprocess.Popen([{build!r}, *sys.argv[1:]])
+lines = []
 def end(*_):
-    kilobytes = next(l.split()[1] for l in pathlib.Path(f"/proc/{{child.pid}}/status").read_text().splitlines() if l.startswith("VmRSS"))
+    lines.extend(pathlib.Path(f"/proc/{{child.pid}}/status").read_text().splitlines())
     child.send_signal(signal.SIGTERM)
-    child.wait()
-    print(f"resident {{int(kilobytes) / 1024:.1f}} MB", flush=True)
-    sys.exit(0)
 signal.signal(signal.SIGTERM, end)
 child.wait()
+kilobytes = next((line.split()[1] for line in lines if line.startswith("VmRSS")), "0")
+print(f"resident {{int(kilobytes) / 1024:.1f}} MB", flush=True)
 """)
     script.chmod(0o755)
     return str(script)
@@ -70,6 +71,7 @@ def main():
         "busy street, 5 looks a second": (busy, 5, False),
         "RTSP camera, 15 pictures a second, motion gate": (url, 15, True),
     }
+    scenes = {scene: how for scene, how in scenes.items() if ONLY in scene}
     load = pathlib.Path("/proc/loadavg").read_text().rsplit(" ", 2)[0]
     run.say(f"processor  {run.cpu_name()}, {os.cpu_count()} cores; load before {load}")
     for build in BUILDS:
