@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    Stripes, base, based as arguments, command, refused, root, stderr, stdout, tensors, train, wait_until,
+    Stripes, base, based as arguments, command, refused, stderr, stdout, tensors, train, wait_until,
 };
 
 fn seconds_per_epoch(run: &Path) -> f64 {
