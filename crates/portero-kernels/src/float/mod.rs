@@ -4,7 +4,7 @@
 //! of registers of eight ([`stride`]), with weights of zero for what is padding. What padding holds does not
 //! matter. A convolution may also read planes, as the network's input comes: channel, height, width.
 //!
-//! Every kernel is written once, generic over a [`Vector`]: eight or sixteen floats and what can be done with them. To add a
+//! Every kernel is written once, generic over a `Vector`: eight or sixteen floats and what can be done with them. To add a
 //! processor is to write that trait for it, and its line in [`Simd`]. Forms with a fused multiply-add round once
 //! where the portable one rounds twice, so the tests compare within a tolerance.
 
