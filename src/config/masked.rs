@@ -229,7 +229,7 @@ mod tests {
         })]
 
         #[test]
-        fn check_shows_no_secret(hard in "[ -!#-\\[\\]-~]{0,8}", kind in 0..11usize) {
+        fn check_shows_no_secret(hard in "[ -!#-<>-\\[\\^-~]{0,8}", kind in 0..11usize) {
             let secret = format!("Geheim{}Geheim", hard.replace('@', ""));
             let source = |source: &str| format!("[[camera]]\nid = \"c\"\nsource = {source}");
             let door = |argv: &str| format!("[[door]]\nid = \"d\"\nkind = \"command\"\nmod = 1\nargv = {argv}");
