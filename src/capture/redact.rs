@@ -113,7 +113,7 @@ fn in_url(text: &str, start: usize, extent: Extent, found: &mut Vec<Range<usize>
     let from = start + end - place.len();
     let authority = place.find(['/', '?', '#']).unwrap_or(place.len());
     if let Some(colon) = place[..authority].rfind(':')
-        && !place[..authority].ends_with(']')
+        && !(place.starts_with('[') && place[..authority].ends_with(']'))
         && !place[colon + 1..authority].bytes().all(|b| b.is_ascii_digit())
     {
         found.push(from + colon + 1..from + authority);
@@ -187,6 +187,8 @@ mod tests {
             ("GET /cgi?-usr=admin&-psw=abc HTTP/1.1", "GET /cgi?-usr=admin&-psw=*** HTTP/1.1"),
             ("loginpas=abc auth=abc key=abc pass=abc", "loginpas=*** auth=*** key=*** pass=***"),
             ("password = geheim, token = 'zei chen'", "password = *** token = '***'"),
+            ("rtsp://admin:geheim]/live/1", "rtsp://admin:***/live/1"),
+            ("rtsp://[::1]/live", "rtsp://[::1]/live"),
             ("rtsp://admin:geheim/live", "rtsp://admin:***/live"),
             ("/cfg/admin:geheim@10.0.0.7/live does not exist", "/cfg/***@10.0.0.7/live does not exist"),
             ("rtsp:/admin:geheim@h/live", "***@h/live"),

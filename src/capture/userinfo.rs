@@ -29,7 +29,7 @@ pub(super) fn split_login(rest: &str) -> (Option<&str>, &str) {
 
 /// Whether it could be a host, with or without a port.
 fn is_host_and_port(text: &str) -> bool {
-    let end = text.find(']').map_or(0, |end| end + 1);
+    let end = text.find(']').filter(|_| text.starts_with('[')).map_or(0, |end| end + 1);
     let (host, port) = text[end..].split_once(':').unwrap_or((&text[end..], "0"));
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_named = end > 0 || (!host.is_empty() && host.chars().all(fits));
@@ -86,6 +86,7 @@ mod tests {
         for (text, login, place) in [
             ("admin:S3cret/Two@10.0.0.7:554/h264", Some("admin:S3cret/Two"), "10.0.0.7:554/h264"),
             ("admin:S3cret?Three@cam/h264", Some("admin:S3cret?Three"), "cam/h264"),
+            ("admin:S3:]/Two@10.0.0.7/h264", Some("admin:S3:]/Two"), "10.0.0.7/h264"),
             ("admin:1234/x@10.0.0.7/h264", Some("admin:1234/x"), "10.0.0.7/h264"),
             ("admin:123456/x@cam", Some("admin:123456/x"), "cam"),
             ("u:a/b@c@cam", Some("u:a/b@c"), "cam"),
