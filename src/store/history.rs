@@ -65,19 +65,17 @@ impl Store {
 
 fn firings(conn: &Connection, now: Stamp) -> Result<Vec<Firing>, StoreError> {
     // Beside max(), SQLite takes the other columns from the row that has it.
-    let mut statement = conn.prepare(
-        "WITH fired AS ( \
-           SELECT *, at_wall_us >= ?1 OR (boot = ?2 AND at_mono_us BETWEEN ?3 AND ?4) AS is_recent \
-           FROM event WHERE rule IS NOT NULL) \
+    let mut statement = conn.prepare(&format!(
+        "WITH fired AS (SELECT *, {} AS is_recent FROM event WHERE rule IS NOT NULL) \
          SELECT rule, camera, frame_wall_us, frame_mono_us, boot, max(row) AS row FROM fired WHERE NOT is_recent \
          GROUP BY rule, camera \
          UNION ALL SELECT rule, camera, frame_wall_us, frame_mono_us, boot, row FROM fired WHERE is_recent \
          GROUP BY rule, camera, frame_wall_us, frame_seq, track \
          ORDER BY row",
-    )?;
-    let (wall_us, mono_us) = (now.wall_us(), now.mono_us().cast_signed());
-    let an_hour_ago = (wall_us.saturating_sub(HOUR_US), mono_us.saturating_sub(HOUR_US));
-    let mut rows = statement.query(params![an_hour_ago.0, clock::boot_id(), an_hour_ago.1, mono_us])?;
+        LastHour::sql(1)
+    ))?;
+    let LastHour { since_wall_us, mono_us: (from, to) } = LastHour::before(now.wall_us(), now.mono_us());
+    let mut rows = statement.query(params![since_wall_us, clock::boot_id(), from, to])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let (rule, camera): (String, String) = (row.get(0)?, row.get(1)?);
@@ -142,6 +140,27 @@ pub(super) struct LastHour {
     pub(super) mono_us: (i64, i64),
 }
 
+impl LastHour {
+    fn before(wall_us: i64, mono_us: u64) -> Self {
+        let mono_us = i64::try_from(mono_us).unwrap_or(i64::MAX);
+        Self {
+            since_wall_us: wall_us.saturating_sub(HOUR_US),
+            mono_us: (mono_us.saturating_sub(HOUR_US), mono_us),
+        }
+    }
+
+    /// Whether an event belongs to it, 0 or 1. The parameters from number `first` on are the moment of the wall clock, the
+    /// name of this boot, and the two moments of its monotonic clock. An event without a boot is of none: it has no NULL in
+    /// its answer.
+    pub(super) fn sql(first: usize) -> String {
+        let [boot, from, to] = [first + 1, first + 2, first + 3];
+        format!(
+            "(at_wall_us >= ?{first} \
+             OR (boot IS ?{boot} AND boot IS NOT NULL AND at_mono_us BETWEEN ?{from} AND ?{to}))"
+        )
+    }
+}
+
 /// The grants that retention must leave.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
@@ -178,11 +197,7 @@ impl Kept {
     /// The last hour. With a wall clock that nobody trusts (`i64::MIN`), it is also the newest grant that says what that is.
     pub(super) fn last_hour(&self, now_wall_us: i64, now_mono_us: u64) -> LastHour {
         let now = if now_wall_us == i64::MIN { self.last_wall_us.unwrap_or(i64::MAX) } else { now_wall_us };
-        let mono_us = i64::try_from(now_mono_us).unwrap_or(i64::MAX);
-        LastHour {
-            since_wall_us: now.saturating_sub(HOUR_US),
-            mono_us: (mono_us.saturating_sub(HOUR_US), mono_us),
-        }
+        LastHour::before(now, now_mono_us)
     }
 
     /// Whether this row stays whatever its age.

@@ -170,12 +170,14 @@ impl Step<'_> {
         verdict: Option<&str>,
         before_wall_us: i64,
     ) -> rusqlite::Result<Vec<Candidate>> {
-        const MAY_GO: &str = "outcome <> 'pending' AND NOT (verdict = 'authorise' \
-             AND (at_wall_us >= ?4 OR (boot IS ?5 AND boot IS NOT NULL AND at_mono_us BETWEEN ?6 AND ?7))) \
-             AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)";
+        let may_go = format!(
+            "outcome <> 'pending' AND NOT (verdict = 'authorise' AND {}) \
+             AND NOT EXISTS (SELECT 1 FROM outbox WHERE outbox.event = event.row)",
+            LastHour::sql(4)
+        );
         let of_verdict = if verdict.is_some() { "verdict = ?1" } else { "?1 IS NULL" };
         let sql = format!(
-            "SELECT row, verdict, bytes FROM event WHERE {of_verdict} AND at_wall_us < ?2 AND {MAY_GO} \
+            "SELECT row, verdict, bytes FROM event WHERE {of_verdict} AND at_wall_us < ?2 AND {may_go} \
              ORDER BY at_wall_us, row LIMIT ?3"
         );
         let mut statement = tx.prepare_cached(&sql)?;

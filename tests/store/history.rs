@@ -63,6 +63,21 @@ fn a_wall_clock_that_was_set_forward_ends_no_limit_of_this_boot() {
 }
 
 #[test]
+fn what_an_older_version_recorded_is_not_forgotten_for_its_lack_of_a_boot() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&settings(folder.path())).unwrap();
+    store.record(vec![grant(0), grant(200_000)]).unwrap();
+    let shell = rusqlite::Connection::open(&settings(folder.path()).path).unwrap();
+    shell.execute("UPDATE event SET boot = NULL", []).unwrap();
+    drop(shell);
+    let now = booted(300_000);
+    let history = store.history(now).unwrap();
+    assert_eq!(now.since(history.openings[0].at).as_secs(), 99_999);
+    let [firing] = history.firings.as_slice() else { panic!("{history:?}") };
+    assert_eq!(now.since(firing.at).as_secs(), 99_999, "a cooldown of days goes on over an upgrade");
+}
+
+#[test]
 fn only_what_was_refused_does_not_count_as_an_opening() {
     let folder = tempfile::tempdir().unwrap();
     let settings = settings(folder.path());
