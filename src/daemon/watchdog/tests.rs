@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Select, bounded};
 
 use super::super::blips::Blips;
 use super::super::judge::{Judge, JudgeHealth};
@@ -201,12 +201,21 @@ fn a_part_that_beats_again_or_rests_for_a_while_does_not_hang() {
 /// A clock that never comes back with the time once it is stuck, until the test lets it.
 struct StuckClock {
     is_stuck: AtomicBool,
+    /// Somebody waits for it.
+    holds: AtomicBool,
     release: Receiver<()>,
+}
+
+impl StuckClock {
+    fn new(is_stuck: bool, release: Receiver<()>) -> Arc<Self> {
+        Arc::new(Self { is_stuck: AtomicBool::new(is_stuck), holds: AtomicBool::new(false), release })
+    }
 }
 
 impl Clock for StuckClock {
     fn now(&self) -> Stamp {
         if self.is_stuck.load(Ordering::Acquire) {
+            self.holds.store(true, Ordering::Release);
             let _ = self.release.recv();
         }
         SystemClock.now()
@@ -227,7 +236,7 @@ fn no_rules() -> RuleSet {
 #[test]
 fn rules_that_hang_are_named() {
     let (release, stuck) = bounded::<()>(0);
-    let clock = Arc::new(StuckClock { is_stuck: AtomicBool::new(true), release: stuck });
+    let clock = StuckClock::new(true, stuck);
     let (jobs, _recorder) = bounded(1);
     let health = Arc::<JudgeHealth>::default();
     let judge = Judge {
@@ -282,7 +291,7 @@ fn a_publisher_that_hangs_is_named() {
         tamper: Vec::new(),
     };
     let (release, stuck) = bounded::<()>(0);
-    let clock = Arc::new(StuckClock { is_stuck: AtomicBool::new(false), release: stuck });
+    let clock = StuckClock::new(false, stuck);
     let timing = notify::Timing::default();
     let (publisher, handles) =
         Publisher::new(settings, timing, Vec::new(), Box::new(Empty), Arc::clone(&clock) as Arc<dyn Clock>);
@@ -293,8 +302,10 @@ fn a_publisher_that_hangs_is_named() {
             std::thread::yield_now();
         }
         clock.is_stuck.store(true, Ordering::Release);
-        // It turns ten times a second while it waits for the broker: by then it asks for the time once more.
-        std::thread::sleep(Duration::from_secs(1));
+        // It turns ten times a second while it waits for the broker, and asks for the time.
+        while !clock.holds.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
         let beats = || vec![Beat::of("publisher", handles.counters.heartbeat_us())];
         assert_eq!(verdict(beats).as_deref(), Some("publisher"));
         clock.is_stuck.store(false, Ordering::Release);
@@ -315,8 +326,10 @@ fn a_clip_keeper_that_hangs_is_named() {
     std::thread::scope(|scope| {
         scope.spawn(move || keeper.run(&stop));
         assert!(orders.clip(EventId::from_u128(1), &porch, Stamp::new(0, 0), no_time));
-        // The order is heard in the first turns; each later one hands over what is complete.
-        std::thread::sleep(Duration::from_secs(3));
+        // The clip is offered, and not taken.
+        let mut offered = Select::new();
+        offered.recv(&filer);
+        offered.ready();
         let beats = || vec![Beat::of_clips("clip keeper", counters.turns()[0])];
         assert_eq!(verdict(beats).as_deref(), Some("clip keeper"));
         drop((filer, feed, handle));
